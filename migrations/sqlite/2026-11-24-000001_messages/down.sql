@@ -1,0 +1,1 @@
+drop table idempotency; drop table outbox; drop table message;

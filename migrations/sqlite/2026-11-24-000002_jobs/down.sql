@@ -1,0 +1,1 @@
+drop table job_done; drop table job;

@@ -1,0 +1,92 @@
+//! Who asks: from the `Authorization` header, the session cookie, or, for the stream alone, the query.
+//!
+//! Refuses to take an identity from a body.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+
+use super::{State, body, error::ApiError};
+use crate::{
+    channel::Channel,
+    event::Person,
+    id::UserId,
+    token::{Claims, InvalidToken},
+};
+
+/// The session cookie.
+pub const COOKIE: &str = "persona_session";
+
+/// Whoever asks, verified.
+#[derive(Debug, Clone)]
+pub struct Identity(pub Claims);
+
+impl Identity {
+    /// Their id.
+    #[must_use]
+    pub fn user_id(&self) -> &UserId {
+        &self.0.user_id
+    }
+
+    /// How rooms show them.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        Person { user_id: self.0.user_id.clone(), user_name: self.0.user_name.clone() }
+    }
+
+    /// The channel called `text`, where this person may use it.
+    ///
+    /// # Errors
+    /// Where it is no channel, or not theirs.
+    pub fn channel(&self, text: &str) -> Result<Channel, ApiError> {
+        let channel: Channel = text.parse().map_err(|error: crate::channel::InvalidChannel| ApiError::invalid_field("channel", error.to_string()))?;
+        if self.0.may_use(&channel) { Ok(channel) } else { Err(ApiError::channel_forbidden()) }
+    }
+
+    /// The room called `text`, where this person may use it.
+    ///
+    /// # Errors
+    /// Where it is no room, or not theirs.
+    pub fn room(&self, text: &str) -> Result<Channel, ApiError> {
+        let channel = self.channel(text)?;
+        if channel.is_room() { Ok(channel) } else { Err(ApiError::invalid_field("channel", "must be a room, `channel:<id>`")) }
+    }
+}
+
+impl FromRequest for Identity {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(identify(request, None))
+    }
+}
+
+/// Who asks for a stream: EventSource can't send headers, so the query may say it.
+///
+/// # Errors
+/// Where nobody can be told from the request.
+pub fn of_stream(request: &HttpRequest, query: &[(String, String)]) -> Result<Identity, ApiError> {
+    identify(request, body::parameter(query, "access_token", "must be a token")?)
+}
+
+fn identify(request: &HttpRequest, from_query: Option<String>) -> Result<Identity, ApiError> {
+    let Some(state) = request.app_data::<web::Data<State>>() else { return Err(ApiError::internal()) };
+    let token = bearer(request)?.or_else(|| request.cookie(COOKIE).map(|cookie| cookie.value().to_owned())).or(from_query);
+    let Some(token) = token else {
+        return Err(ApiError::unauthenticated("say who you are: a token, or the cookie that POST /api/session gives"));
+    };
+    state.signer.verify(&token).map(Identity).map_err(|error| match error {
+        InvalidToken::Forged => ApiError::unauthenticated("the token is not one of this server"),
+        InvalidToken::Expired => ApiError::unauthenticated("the token has expired; get a new session"),
+    })
+}
+
+fn bearer(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim().to_owned())),
+        _ => Err(ApiError::unauthenticated("the Authorization header must be `Bearer <token>`")),
+    }
+}

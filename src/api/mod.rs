@@ -1,0 +1,97 @@
+//! The HTTP surface: one file a resource, and the whole route table below, on one screen.
+//!
+//! The service is thin: it validates, stores, and answers. Refuses to do AI work, and to touch SQL or the wire.
+
+mod body;
+mod chat;
+pub mod error;
+mod events;
+mod generate;
+mod idempotency;
+mod identity;
+mod jobs;
+mod media;
+mod ops;
+mod presence;
+mod session;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Addr;
+use actix_web::{
+    Resource,
+    guard::{self, Guard},
+    web::{self, ServiceConfig},
+};
+
+use self::error::ApiError;
+use crate::{
+    log::EventLog,
+    media::MediaStore,
+    outbox::Outbox,
+    realtime::{limits::StreamLimits, registry::RoomRegistry},
+    store::Store,
+    token::Signer,
+    wake::Wakeups,
+};
+
+/// What handlers work with.
+pub struct State {
+    pub store: Arc<dyn Store>,
+    pub log: Arc<dyn EventLog>,
+    pub outbox: Outbox,
+    pub registry: Addr<RoomRegistry>,
+    pub limits: Arc<StreamLimits>,
+    pub wakeups: Wakeups,
+    pub media: MediaStore,
+    pub signer: Signer,
+    pub session_lasts: Duration,
+    pub stream_lifetime: Duration,
+    pub max_jobs_per_user: usize,
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// Whether the server is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Every path there is.
+#[rustfmt::skip]
+pub fn routes(config: &mut ServiceConfig) {
+    let (get, post, delete) = (|| web::route().guard(reads()), web::post, web::delete);
+    config
+        .service(at("/",                   "GET, HEAD").route(get().to(ops::page)))
+        .service(at("/healthz",            "GET, HEAD").route(get().to(ops::healthz)))
+        .service(at("/readyz",             "GET, HEAD").route(get().to(ops::readyz)))
+        .service(at("/metrics",            "GET, HEAD").route(get().to(ops::metrics)))
+        .service(at("/media/{name}",       "GET, HEAD").route(get().to(media::show)))
+        .service(at("/api/session",        "GET, HEAD, POST, DELETE").route(get().to(session::show)).route(post().to(session::create)).route(delete().to(session::delete)))
+        .service(at("/api/events",         "GET").route(web::get().to(events::stream)))
+        .service(at("/api/chat/messages",  "GET, HEAD, POST").route(get().to(chat::history)).route(post().to(chat::post)))
+        .service(at("/api/chat/typing",    "POST").route(post().to(chat::typing)))
+        .service(at("/api/presence",       "GET, HEAD").route(get().to(presence::show)))
+        .service(at("/api/generate/text",  "POST").route(post().to(generate::text)))
+        .service(at("/api/generate/image", "POST").route(post().to(generate::image)))
+        .service(at("/api/jobs",           "GET, HEAD").route(get().to(jobs::list)))
+        .service(at("/api/jobs/{id}",      "GET, HEAD, DELETE").route(get().to(jobs::show)).route(delete().to(jobs::stop)))
+        .default_service(web::to(async || Err::<&str, _>(ApiError::not_found())));
+}
+
+/// A path that answers every other method with what it allows.
+fn at(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || std::future::ready(Err::<&str, _>(ApiError::method_not_allowed(allow)))))
+}
+
+fn reads() -> impl Guard {
+    guard::Any(guard::Get()).or(guard::Head())
+}

@@ -1,0 +1,58 @@
+//! For those who operate the server: is it alive, is it ready, how is it doing. And the page for those who are new to it.
+
+use std::fmt::Write as _;
+
+use actix_web::{HttpResponse, http::header, web::Data};
+use serde_json::json;
+
+use super::{State, error::ApiError};
+use crate::realtime::registry::CountRooms;
+
+const PAGE: &str = include_str!("../../web/index.html");
+
+/// Alive, whatever else may be wrong.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "ok"}))
+}
+
+/// Ready, or what is wrong.
+pub async fn readyz(state: Data<State>) -> HttpResponse {
+    let mut wrong = Vec::new();
+    if state.is_draining() {
+        wrong.push("the server is stopping".to_owned());
+    }
+    wrong.extend(state.store.check().await.err().map(|error| error.to_string()));
+    wrong.extend(state.log.check().await.err().map(|error| error.to_string()));
+    let (mut response, status) = if wrong.is_empty() { (HttpResponse::Ok(), "ready") } else { (HttpResponse::ServiceUnavailable(), "not_ready") };
+    response.insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": status, "problems": wrong}))
+}
+
+/// Figures, in Prometheus' text format.
+///
+/// # Errors
+/// Where the store can't be read.
+pub async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
+    let depth = state.store.depth().await?;
+    let rooms = state.registry.send(CountRooms).await.unwrap_or(0);
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+    };
+    gauge("persona_streams", "Open event streams.", state.limits.open() as u64);
+    gauge("persona_rooms", "Channels that somebody listens to.", rooms as u64);
+    gauge("persona_jobs_waiting", "Jobs that wait for a worker or their time.", depth.waiting);
+    gauge("persona_jobs_running", "Jobs that run.", depth.running);
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
+}
+
+/// The page that shows a newcomer all of it.
+pub async fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ))
+        .body(PAGE)
+}

@@ -1,0 +1,37 @@
+//! `GET /api/presence`: who is in a room.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use serde::Serialize;
+
+use super::{State, body, error::ApiError, identity::Identity};
+use crate::{
+    channel::Channel,
+    event::{Person, Presence},
+    realtime::room::WhoIsThere,
+};
+
+#[derive(Serialize)]
+struct Attendance {
+    channel: Channel,
+    count: usize,
+    users: Vec<Person>,
+}
+
+/// How many are there, and the first 100.
+///
+/// # Errors
+/// Where the room is not this person's.
+pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = body::query(&request)?;
+    let asked: Option<String> = body::parameter(&query, "channel", "must be a room")?;
+    let channel = identity.room(&asked.ok_or_else(|| ApiError::bad_request("missing_field", "missing field `channel`").field("channel"))?)?;
+    let there = state.registry.send(WhoIsThere(channel.clone())).await.map_err(|error| {
+        log::error!("the room registry is gone: {error}");
+        ApiError::internal()
+    })?;
+    let (count, users) = match there {
+        Presence::Snapshot { count, users } => (count, users),
+        _ => (0, Vec::new()),
+    };
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Attendance { channel, count, users }))
+}

@@ -1,0 +1,16 @@
+//! The program `persona`; see [`persona_community`] for what it is made of.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use persona_community::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("persona: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The composition root: puts store, log, hub, service and worker together, runs them, and takes them down in order.
+//!
+//! Refuses to hold logic of its own: what is here is who knows whom, and what comes first.
+
+mod accept;
+mod tls;
+mod wire;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_http::{HttpService, KeepAlive};
+use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
+use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
+use actix_web_lab::middleware::CatchPanic;
+use anyhow::{Context as _, Result};
+use tokio_rustls::TlsAcceptor;
+
+use self::{accept::accept, wire::Wire};
+use crate::{
+    api::{self, State},
+    config::{Config, Secret},
+    log::{EventLog, MemoryLog},
+    media::MediaStore,
+    outbox::Outbox,
+    providers::{Provider, offline::Offline},
+    realtime::{
+        Manners,
+        host::{Drain, Host},
+        limits::StreamLimits,
+        peer::Watch,
+        registry::RoomRegistry,
+        room::Publish,
+    },
+    store::{SqliteStore, Store},
+    token::Signer,
+    wake::Wakeups,
+    worker::{Tools, Worker},
+};
+
+/// How long the log is given to tell the last streams that they end.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// The whole product in one process, accepting connections.
+pub struct Application {
+    address: SocketAddr,
+    is_secure: bool,
+    server: ServerHandle,
+    state: Data<State>,
+    hosts: Hosts,
+    worker: Worker,
+    store: Arc<dyn Store>,
+}
+
+/// The hosts of all HTTP threads.
+type Hosts = Arc<Mutex<Vec<Addr<Host>>>>;
+
+impl Application {
+    /// Puts everything together and begins to accept connections. Needs a running actix system.
+    ///
+    /// # Errors
+    /// Where the store can't be opened, the address is taken, or a certificate is no good.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let tls = tls::acceptor(&config.tls)?;
+        let most_streams = config.most_streams(raise_descriptor_limit());
+        let listener = TcpListener::bind(config.listen).with_context(|| format!("can't listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database)?);
+        // No other process has this file, so whatever runs has died with the process that ran it.
+        store.expire_all().await?;
+        let media = MediaStore::open(config.data_dir.join("media")).context("can't make the folder of the pictures")?;
+        let signer = Signer::new(&secret(config)?.0);
+
+        let (registry, log) = hub(config);
+        let outbox = Outbox::start(store.clone(), log.clone());
+        let wakeups = Wakeups::default();
+        let provider: Arc<dyn Provider> = Arc::new(Offline { pace: config.offline_pace });
+        let tools =
+            Tools { store: store.clone(), log: log.clone(), outbox: outbox.clone(), provider, media: media.clone(), wakeups: wakeups.clone() };
+        let worker = Worker::start(tools, config.worker).context("can't start the worker")?;
+
+        let state = Data::new(State {
+            store: store.clone(),
+            log,
+            outbox,
+            registry: registry.clone(),
+            limits: StreamLimits::new(most_streams),
+            wakeups,
+            media,
+            signer,
+            session_lasts: config.session_lasts,
+            stream_lifetime: config.manners.stream_lifetime,
+            max_jobs_per_user: config.max_jobs_per_user,
+            draining: AtomicBool::new(false),
+        });
+        let hosts = Hosts::default();
+        let is_secure = tls.is_some();
+        let thread = HttpThread { state: state.clone(), registry, manners: config.manners, tls, hosts: hosts.clone() };
+        let server = serve(listener, config, thread)?;
+        Ok(Self { address, is_secure, server, state, hosts, worker, store })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.address)
+    }
+
+    /// Takes everything down: streams are told, requests and jobs get a while, the database is closed last.
+    pub async fn stop(self) {
+        self.state.draining.store(true, Ordering::Relaxed);
+        for host in self.hosts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            host.do_send(Drain);
+        }
+        actix_rt::time::sleep(FAREWELL).await;
+        tokio::join!(self.server.stop(true), self.worker.stop());
+        self.store.close().await;
+    }
+}
+
+/// The registry and the log, each of which knows the other.
+fn hub(config: &Config) -> (Addr<RoomRegistry>, Arc<dyn EventLog>) {
+    let (limits, manners) = (config.log, config.manners);
+    let mut made = None;
+    let registry = RoomRegistry::create(|ctx| {
+        let registry = ctx.address();
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(limits, Box::new(move |logged| registry.do_send(Publish(logged)))));
+        made = Some(log.clone());
+        RoomRegistry::new(log, manners)
+    });
+    let log = made.expect("an actor is made before its address is given");
+    (registry, log)
+}
+
+/// What every HTTP thread is made from.
+#[derive(Clone)]
+struct HttpThread {
+    state: Data<State>,
+    registry: Addr<RoomRegistry>,
+    manners: Manners,
+    tls: Option<TlsAcceptor>,
+    hosts: Hosts,
+}
+
+fn serve(listener: TcpListener, config: &Config, thread: HttpThread) -> Result<ServerHandle> {
+    listener.set_nonblocking(true)?;
+    let stop_within = config.stop_within.as_secs();
+    let builder = Server::build().workers(config.http_threads).max_concurrent_connections(1_000_000).shutdown_timeout(stop_within).disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder.listen("http", listener, move || http(thread.clone(), stopping.clone()))?.run();
+    let handle = server.handle();
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            log::error!("the HTTP server has failed: {error}");
+        }
+    });
+    Ok(handle)
+}
+
+/// One HTTP thread: its host, its watch, and the way of a socket through them.
+fn http(
+    thread: HttpThread,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<actix_rt::net::TcpStream, Config = (), Response = (), Error = actix_http::error::DispatchError, InitError = ()> {
+    let HttpThread { state, registry, manners, tls, hosts } = thread;
+    let host = Host::new(registry, manners).start();
+    hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
+    let watch = Watch::start(host.clone()).inspect_err(|error| log::error!("can't watch for hang-ups: {error}")).ok();
+
+    let app =
+        App::new().app_data(state).app_data(Data::new(host)).configure(api::routes).wrap(CatchPanic::default()).wrap(from_fn(api::error::finish));
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(75)))
+        .client_request_timeout(Duration::from_secs(15))
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .on_connect_ext(|wire: &Wire, data| {
+            data.insert(wire.peer().clone());
+        })
+        .finish(map_config(app, |()| AppConfig::default()));
+    fn_service(move |socket| {
+        let (watch, tls) = (watch.clone(), tls.clone());
+        async move {
+            let watch: Rc<Watch> = watch.ok_or(actix_http::error::DispatchError::InternalError)?;
+            accept(socket, watch, tls).await
+        }
+    })
+    .and_then(http)
+}
+
+/// The secret given, or the one in the data folder, which is made where there is none.
+fn secret(config: &Config) -> Result<Secret> {
+    if let Some(secret) = &config.secret {
+        return Ok(secret.clone());
+    }
+    let path = config.data_dir.join("secret");
+    match std::fs::read(&path) {
+        Ok(secret) if secret.len() >= 32 => Ok(Secret(secret)),
+        Ok(_) => anyhow::bail!("{} is too short to be a secret; remove it to have a new one made", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_secret(&path),
+        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
+    }
+}
+
+fn make_secret(path: &Path) -> Result<Secret> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+
+    let secret: [u8; 32] = rand::random();
+    let mut file =
+        std::fs::File::options().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("can't make {}", path.display()))?;
+    file.write_all(&secret).and_then(|()| file.sync_all()).with_context(|| format!("can't write {}", path.display()))?;
+    Ok(Secret(secret.to_vec()))
+}
+
+/// Raises the limit of open files as far as it goes, and says how far that is.
+fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("the limit of open files can't be raised: {error}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(1_000_000)
+}

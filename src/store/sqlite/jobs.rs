@@ -1,0 +1,108 @@
+//! Jobs as their owner sees them: one, or a list over those that live and those that have ended.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection, result::Error};
+
+use super::{
+    id_bytes,
+    queue::{state_number, state_of},
+    schema::{job, job_done},
+    unreadable,
+};
+use crate::{
+    id::{JobId, UserId},
+    job::JobView,
+    store::JobFilter,
+    timestamp::Timestamp,
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job, check_for_backend(diesel::sqlite::Sqlite))]
+struct LiveRow {
+    id: Vec<u8>,
+    kind: String,
+    state: i32,
+    progress: Option<i32>,
+    note: Option<String>,
+    error: Option<String>,
+    attempt: i32,
+    created_at: i64,
+    started_at: Option<i64>,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job_done, check_for_backend(diesel::sqlite::Sqlite))]
+struct DoneRow {
+    id: Vec<u8>,
+    kind: String,
+    state: i32,
+    progress: Option<i32>,
+    result: Option<String>,
+    error: Option<String>,
+    attempt: i32,
+    created_at: i64,
+    started_at: Option<i64>,
+    finished_at: i64,
+}
+
+impl LiveRow {
+    fn read(self) -> Result<JobView, Error> {
+        let Self { id, kind, state, progress, note, error, attempt, created_at, started_at } = self;
+        let row = DoneRow { id, kind, state, progress, result: None, error, attempt, created_at, started_at, finished_at: 0 };
+        Ok(JobView { message: note, ..row.read()? })
+    }
+}
+
+impl DoneRow {
+    fn read(self) -> Result<JobView, Error> {
+        let state = state_of(self.state)?;
+        Ok(JobView {
+            job_id: JobId::from_bytes(id_bytes(&self.id)?),
+            kind: self.kind.parse().map_err(|_| unreadable("kind of a job"))?,
+            state,
+            progress: self.progress.and_then(|percent| percent.try_into().ok()),
+            message: None,
+            result: self.result.map(|json| serde_json::from_str(&json).map_err(|_| unreadable("result of a job"))).transpose()?,
+            error: self.error,
+            attempt: self.attempt.cast_unsigned(),
+            created_at: Timestamp::from_millis(self.created_at),
+            started_at: self.started_at.map(Timestamp::from_millis),
+            finished_at: state.is_final().then(|| Timestamp::from_millis(self.finished_at)),
+        })
+    }
+}
+
+pub(super) fn show(connection: &mut SqliteConnection, user: &UserId, id: JobId) -> Result<Option<JobView>, Error> {
+    let id = id.as_bytes().as_slice();
+    let live = job::table.find(id).filter(job::user_id.eq(user.as_str())).select(LiveRow::as_select()).first(connection).optional()?;
+    if let Some(row) = live {
+        return row.read().map(Some);
+    }
+    let done = job_done::table.find(id).filter(job_done::user_id.eq(user.as_str())).select(DoneRow::as_select()).first(connection).optional()?;
+    done.map(DoneRow::read).transpose()
+}
+
+pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: JobFilter) -> Result<Vec<JobView>, Error> {
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let mut live = job::table.filter(job::user_id.eq(user.as_str())).order(job::id.desc()).limit(limit).select(LiveRow::as_select()).into_boxed();
+    let mut done =
+        job_done::table.filter(job_done::user_id.eq(user.as_str())).order(job_done::id.desc()).limit(limit).select(DoneRow::as_select()).into_boxed();
+    if let Some(state) = filter.state {
+        live = live.filter(job::state.eq(state_number(state)));
+        done = done.filter(job_done::state.eq(state_number(state)));
+    }
+    if let Some(kind) = filter.kind {
+        live = live.filter(job::kind.eq(kind.as_str()));
+        done = done.filter(job_done::kind.eq(kind.as_str()));
+    }
+    if let Some(before) = filter.before {
+        live = live.filter(job::id.lt(before.as_bytes().to_vec()));
+        done = done.filter(job_done::id.lt(before.as_bytes().to_vec()));
+    }
+    let mut jobs = live.load::<LiveRow>(connection)?.into_iter().map(LiveRow::read).collect::<Result<Vec<_>, _>>()?;
+    for row in done.load::<DoneRow>(connection)? {
+        jobs.push(row.read()?);
+    }
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.job_id));
+    jobs.truncate(filter.limit);
+    Ok(jobs)
+}

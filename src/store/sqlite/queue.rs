@@ -1,0 +1,290 @@
+//! The queue: every transition of a job is one guarded statement here.
+//!
+//! A transition out of `running` names the attempt it was claimed under; where another attempt has begun, it changes nothing
+//! and says so.
+
+use std::time::Duration;
+
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection,
+    dsl::min, result::Error,
+};
+
+use super::{
+    history, id_bytes, millis, now, outbox,
+    schema::{job, job_done},
+    unreadable,
+};
+use crate::{
+    id::{JobId, UserId},
+    job::{Claimed, Fence, NewJob, State, Work},
+    store::{Accepted, Depth, Ending, Renewed, Request, Stopping},
+};
+
+pub(super) const AVAILABLE: i32 = 0;
+const SCHEDULED: i32 = 1;
+const RETRYABLE: i32 = 2;
+pub(super) const RUNNING: i32 = 3;
+/// The most due jobs that one claim makes available.
+const PROMOTED_AT_ONCE: i64 = 1000;
+
+pub(super) fn state_number(state: State) -> i32 {
+    match state {
+        State::Available => AVAILABLE,
+        State::Scheduled => SCHEDULED,
+        State::Retryable => RETRYABLE,
+        State::Running => RUNNING,
+        State::Completed => 4,
+        State::Cancelled => 5,
+        State::Discarded => 6,
+    }
+}
+
+pub(super) fn state_of(number: i32) -> Result<State, Error> {
+    State::ALL.iter().copied().find(|state| state_number(*state) == number).ok_or_else(|| unreadable("state of a job"))
+}
+
+pub(super) fn accept(connection: &mut SqliteConnection, request: &Request) -> Result<Accepted, Error> {
+    if let Some(asked) = &request.idempotency
+        && let Some(known) = outbox::known(connection, &request.user, asked)?
+    {
+        return Ok(known);
+    }
+    if request.job.is_some() && has_too_many(connection, &request.user, request.max_waiting)? {
+        return Ok(Accepted::TooManyJobs);
+    }
+    if let Some(asked) = &request.idempotency {
+        outbox::remember(connection, &request.user, asked)?;
+    }
+    if let Some((message, outgoing)) = &request.message {
+        history::insert(connection, message)?;
+        outbox::insert(connection, outgoing)?;
+    }
+    if let Some(new) = &request.job {
+        enqueue(connection, new)?;
+    }
+    Ok(Accepted::New)
+}
+
+fn has_too_many(connection: &mut SqliteConnection, user: &UserId, max: usize) -> Result<bool, Error> {
+    if max == 0 {
+        return Ok(false);
+    }
+    let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str()).and(is_waiting())).count().get_result(connection)?;
+    Ok(waiting >= i64::try_from(max).unwrap_or(i64::MAX))
+}
+
+/// The predicate of the index `job_waiting_of_user`, literally: SQLite takes a partial index only for the same words.
+fn is_waiting() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql("job.state in (0, 1, 2)")
+}
+
+fn is_available() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql("job.state = 0")
+}
+
+fn is_later() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql("job.state in (1, 2)")
+}
+
+fn is_running() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
+    diesel::dsl::sql("job.state = 3")
+}
+
+fn enqueue(connection: &mut SqliteConnection, new: &NewJob) -> Result<(), Error> {
+    let user = new.user.as_str();
+    let current: Option<i64> = job::table.filter(is_available()).select(min(job::turn)).first(connection)?;
+    let last: Option<i64> =
+        job::table.filter(job::user_id.eq(user).and(is_waiting())).order(job::turn.desc()).select(job::turn).first(connection).optional()?;
+    // Nobody starts behind the turn that is being served, and each waiting job of a user stands one turn after the other.
+    let turn = current.unwrap_or(0).max(last.map_or(0, |turn| turn + 1));
+    let row = (
+        job::id.eq(new.id.as_bytes().as_slice()),
+        job::kind.eq(new.work.kind().as_str()),
+        job::user_id.eq(user),
+        job::state.eq(AVAILABLE),
+        job::turn.eq(turn),
+        job::run_at.eq(new.created_at.millis()),
+        job::work.eq(serde_json::to_string(&new.work).map_err(|error| Error::SerializationError(error.into()))?),
+        job::created_at.eq(new.created_at.millis()),
+    );
+    diesel::insert_into(job::table).values(row).execute(connection).map(drop)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job, check_for_backend(diesel::sqlite::Sqlite))]
+struct ClaimedRow {
+    id: Vec<u8>,
+    user_id: String,
+    attempt: i32,
+    failures: i32,
+    cancel_asked: bool,
+    work: String,
+}
+
+impl ClaimedRow {
+    fn read(self) -> Result<Claimed, Error> {
+        Ok(Claimed {
+            fence: Fence { job: JobId::from_bytes(id_bytes(&self.id)?), attempt: self.attempt.cast_unsigned() },
+            user: self.user_id.parse().map_err(|_| unreadable("user id"))?,
+            failures: self.failures.cast_unsigned(),
+            cancel_asked: self.cancel_asked,
+            work: serde_json::from_str::<Work>(&self.work).map_err(|error| error.to_string()),
+        })
+    }
+}
+
+pub(super) fn claim(connection: &mut SqliteConnection, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+    let now = now();
+    promote(connection, now)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let next: Vec<Vec<u8>> = job::table.filter(is_available()).order((job::turn, job::id)).limit(limit).select(job::id).load(connection)?;
+    let mut claimed = Vec::with_capacity(next.len());
+    for id in next {
+        let changes = (
+            job::state.eq(RUNNING),
+            job::attempt.eq(job::attempt + 1),
+            job::lease_until.eq(now + millis(lease)),
+            job::started_at.eq(now),
+            job::error.eq(None::<String>),
+        );
+        let row: ClaimedRow = diesel::update(job::table.find(id)).set(changes).returning(ClaimedRow::as_returning()).get_result(connection)?;
+        claimed.push(row.read()?);
+    }
+    Ok(claimed)
+}
+
+fn promote(connection: &mut SqliteConnection, now: i64) -> Result<(), Error> {
+    let due: Vec<Vec<u8>> =
+        job::table.filter(is_later().and(job::run_at.le(now))).order(job::run_at).limit(PROMOTED_AT_ONCE).select(job::id).load(connection)?;
+    for id in due {
+        diesel::update(job::table.find(id)).set(job::state.eq(AVAILABLE)).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// The row of a job while this fence holds.
+macro_rules! fenced {
+    ($fence:expr) => {
+        job::table.filter(job::id.eq($fence.job.as_bytes().as_slice()).and(job::attempt.eq($fence.attempt.cast_signed())).and(job::state.eq(RUNNING)))
+    };
+}
+
+pub(super) fn renew(connection: &mut SqliteConnection, fences: &[Fence], lease: Duration) -> Result<Vec<Renewed>, Error> {
+    let until = now() + millis(lease);
+    let mut renewed = Vec::with_capacity(fences.len());
+    for fence in fences {
+        let cancel_asked: Option<bool> =
+            diesel::update(fenced!(fence)).set(job::lease_until.eq(until)).returning(job::cancel_asked).get_result(connection).optional()?;
+        renewed.extend(cancel_asked.map(|cancel_asked| Renewed { job: fence.job, cancel_asked }));
+    }
+    Ok(renewed)
+}
+
+pub(super) fn progress(connection: &mut SqliteConnection, fence: Fence, percent: u8, note: &str) -> Result<bool, Error> {
+    let changed = diesel::update(fenced!(fence)).set((job::progress.eq(i32::from(percent)), job::note.eq(note))).execute(connection)?;
+    Ok(changed == 1)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = job, check_for_backend(diesel::sqlite::Sqlite))]
+struct EndedRow {
+    id: Vec<u8>,
+    kind: String,
+    user_id: String,
+    attempt: i32,
+    work: String,
+    progress: Option<i32>,
+    error: Option<String>,
+    created_at: i64,
+    started_at: Option<i64>,
+}
+
+pub(super) fn finish(connection: &mut SqliteConnection, fence: Fence, ending: &Ending) -> Result<bool, Error> {
+    let ended: Option<EndedRow> = diesel::delete(fenced!(fence)).returning(EndedRow::as_returning()).get_result(connection).optional()?;
+    let Some(ended) = ended else { return Ok(false) };
+    let result = ending.result.as_ref().map(serde_json::to_string).transpose().map_err(|error| Error::SerializationError(error.into()))?;
+    let progress = if ending.state == State::Completed { Some(100) } else { ended.progress };
+    let row = (
+        job_done::id.eq(ended.id),
+        job_done::kind.eq(ended.kind),
+        job_done::user_id.eq(ended.user_id),
+        job_done::state.eq(state_number(ending.state)),
+        job_done::attempt.eq(ended.attempt),
+        job_done::work.eq(ended.work),
+        job_done::progress.eq(progress),
+        job_done::result.eq(result),
+        job_done::error.eq(ending.error.clone().or(ended.error)),
+        job_done::created_at.eq(ended.created_at),
+        job_done::started_at.eq(ended.started_at),
+        job_done::finished_at.eq(now()),
+    );
+    diesel::insert_into(job_done::table).values(row).execute(connection)?;
+    if let Some(message) = &ending.message {
+        history::insert(connection, message)?;
+    }
+    outbox::insert(connection, &ending.outgoing)?;
+    Ok(true)
+}
+
+pub(super) fn retry(connection: &mut SqliteConnection, fence: Fence, pause: Duration, error: &str) -> Result<bool, Error> {
+    let changes = (
+        job::state.eq(RETRYABLE),
+        job::failures.eq(job::failures + 1),
+        job::run_at.eq(now() + millis(pause)),
+        job::lease_until.eq(None::<i64>),
+        job::error.eq(error),
+    );
+    Ok(diesel::update(fenced!(fence)).set(changes).execute(connection)? == 1)
+}
+
+pub(super) fn give_back(connection: &mut SqliteConnection, fences: &[Fence]) -> Result<(), Error> {
+    for fence in fences {
+        let changes = (job::state.eq(AVAILABLE), job::lease_until.eq(None::<i64>));
+        diesel::update(fenced!(fence)).set(changes).execute(connection)?;
+    }
+    Ok(())
+}
+
+pub(super) fn expired(connection: &mut SqliteConnection, limit: usize) -> Result<Vec<Claimed>, Error> {
+    let rows: Vec<ClaimedRow> = job::table
+        .filter(is_running().and(job::lease_until.lt(now())))
+        .order(job::lease_until)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(ClaimedRow::as_select())
+        .load(connection)?;
+    rows.into_iter().map(ClaimedRow::read).collect()
+}
+
+pub(super) fn expire_all(connection: &mut SqliteConnection) -> Result<(), Error> {
+    diesel::update(job::table.filter(is_running())).set(job::lease_until.eq(0)).execute(connection).map(drop)
+}
+
+pub(super) fn stop(connection: &mut SqliteConnection, user: &UserId, id: JobId, lease: Duration) -> Result<Stopping, Error> {
+    let mine = || job::table.filter(job::id.eq(id.as_bytes().as_slice()).and(job::user_id.eq(user.as_str())));
+    let state: Option<i32> = diesel::update(mine()).set(job::cancel_asked.eq(true)).returning(job::state).get_result(connection).optional()?;
+    match state {
+        Some(RUNNING) => Ok(Stopping::Running),
+        Some(_) => {
+            let changes = (job::state.eq(RUNNING), job::attempt.eq(job::attempt + 1), job::lease_until.eq(now() + millis(lease)));
+            let held: ClaimedRow = diesel::update(mine()).set(changes).returning(ClaimedRow::as_returning()).get_result(connection)?;
+            held.read().map(Stopping::Held)
+        }
+        None => {
+            let done = job_done::table.filter(job_done::id.eq(id.as_bytes().as_slice()).and(job_done::user_id.eq(user.as_str())));
+            let finished: i64 = done.count().get_result(connection)?;
+            Ok(if finished > 0 { Stopping::Finished } else { Stopping::Unknown })
+        }
+    }
+}
+
+pub(super) fn next_due(connection: &mut SqliteConnection) -> Result<Option<Duration>, Error> {
+    let due: Option<i64> = job::table.filter(is_later()).select(min(job::run_at)).first(connection)?;
+    Ok(due.map(|due| Duration::from_millis(u64::try_from(due - now()).unwrap_or(0))))
+}
+
+pub(super) fn depth(connection: &mut SqliteConnection) -> Result<Depth, Error> {
+    let waiting: i64 = job::table.filter(is_waiting()).count().get_result(connection)?;
+    let running: i64 = job::table.filter(is_running()).count().get_result(connection)?;
+    Ok(Depth { waiting: waiting.cast_unsigned(), running: running.cast_unsigned() })
+}

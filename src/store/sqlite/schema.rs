@@ -1,0 +1,75 @@
+//! The tables, as diesel knows them; `migrations/sqlite` makes them.
+
+diesel::table! {
+    message (channel, id) {
+        channel -> Text,
+        id -> Binary,
+        user_id -> Nullable<Text>,
+        user_name -> Nullable<Text>,
+        content -> Text,
+        client_id -> Nullable<Text>,
+        provider -> Nullable<Text>,
+        stream_id -> Nullable<Binary>,
+        reply_to -> Nullable<Binary>,
+        finish_reason -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> Binary,
+        event -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency (user_id, key) {
+        user_id -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        response -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    job (id) {
+        id -> Binary,
+        kind -> Text,
+        user_id -> Text,
+        state -> Integer,
+        turn -> BigInt,
+        run_at -> BigInt,
+        attempt -> Integer,
+        failures -> Integer,
+        lease_until -> Nullable<BigInt>,
+        cancel_asked -> Bool,
+        work -> Text,
+        progress -> Nullable<Integer>,
+        note -> Nullable<Text>,
+        error -> Nullable<Text>,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    job_done (id) {
+        id -> Binary,
+        kind -> Text,
+        user_id -> Text,
+        state -> Integer,
+        attempt -> Integer,
+        work -> Text,
+        progress -> Nullable<Integer>,
+        result -> Nullable<Text>,
+        error -> Nullable<Text>,
+        created_at -> BigInt,
+        started_at -> Nullable<BigInt>,
+        finished_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(message, outbox);

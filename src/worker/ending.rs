@@ -1,0 +1,100 @@
+//! How jobs end: the one terminal event of each, with the state and the message of history that belong to it.
+
+use crate::{
+    event::{Event, Fact, FinishReason, Generated, Reply},
+    id::{JobId, OutboxId, UserId},
+    job::{Fence, State, Work},
+    log::{EventLog, Running},
+    outbox::Outbox,
+    store::{Author, Ending, Message, Outgoing, Store, StoreError},
+    timestamp::Timestamp,
+};
+
+/// What clients are told where a job was stopped.
+pub const CANCELLED: &str = "cancelled";
+
+/// A reply as it is when its job ends.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub content: String,
+    pub provider: String,
+    pub finish_reason: FinishReason,
+    /// Why it is not all, in a sentence for users.
+    pub error: Option<String>,
+}
+
+/// The end of a job that made something.
+#[must_use]
+pub fn of_generation(job: JobId, owner: &UserId, result: Generated) -> Ending {
+    let fact = Fact::GenerationComplete { job_id: job, progress: 100, result: result.clone() };
+    let outgoing = outgoing(job, Event::now(crate::channel::Channel::of_user(owner), fact));
+    Ending { state: State::Completed, result: Some(result), error: None, message: None, outgoing }
+}
+
+/// The end of a job without a result: a reply keeps what there is of it.
+#[must_use]
+pub fn of_failure(job: JobId, owner: &UserId, work: Option<&Work>, error: &str, partial: Option<Running>) -> Ending {
+    let state = if error == CANCELLED { State::Cancelled } else { State::Discarded };
+    if let Some(Work::AiChatResponse { .. }) = work {
+        let finish_reason = if state == State::Cancelled { FinishReason::Cancelled } else { FinishReason::Error };
+        let (content, provider) = partial.map_or_else(Default::default, |partial| (partial.text, partial.provider.unwrap_or_default()));
+        let said = Said { content, provider, finish_reason, error: (state == State::Discarded).then(|| error.to_owned()) };
+        return of_reply(job, work, said, state).unwrap_or_else(|| of_plain_failure(job, owner, error, state));
+    }
+    of_plain_failure(job, owner, error, state)
+}
+
+fn of_plain_failure(job: JobId, owner: &UserId, error: &str, state: State) -> Ending {
+    let fact = Fact::GenerationFailed { job_id: job, error: error.to_owned() };
+    let outgoing = outgoing(job, Event::now(crate::channel::Channel::of_user(owner), fact));
+    Ending { state, result: None, error: Some(error.to_owned()), message: None, outgoing }
+}
+
+/// The end of a reply; nothing where `work` is none.
+#[must_use]
+pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Option<Ending> {
+    let Some(Work::AiChatResponse { channel, reply_to, stream_id, message_id }) = work else { return None };
+    let timestamp = Timestamp::now();
+    let author =
+        Author::Assistant { provider: said.provider.clone(), stream_id: *stream_id, reply_to: Some(*reply_to), finish_reason: said.finish_reason };
+    let message = Message { id: *message_id, channel: channel.clone(), content: said.content.clone(), author, timestamp };
+    let result = Reply {
+        id: *message_id,
+        content: said.content,
+        provider: said.provider,
+        timestamp,
+        stream_id: *stream_id,
+        reply_to: Some(*reply_to),
+        finish_reason: said.finish_reason,
+    };
+    let error = said.error.or((state == State::Cancelled).then(|| CANCELLED.to_owned()));
+    let fact = Fact::AiChat { job_id: job, result, error: error.clone().filter(|_| state == State::Discarded) };
+    let outgoing = outgoing(job, Event { timestamp, channel: channel.clone(), fact });
+    let message = Some(message).filter(|message| !message.content.is_empty());
+    Some(Ending { state, result: None, error, message, outgoing })
+}
+
+/// A job has one terminal event, so the job's id is the event's in the outbox.
+fn outgoing(job: JobId, event: Event) -> Outgoing {
+    Outgoing { id: OutboxId::from_bytes(*job.as_bytes()), event }
+}
+
+/// Writes the end of a job and tells it. Says whether the fence still held.
+///
+/// # Errors
+/// Where the store can't be written.
+pub async fn end(store: &dyn Store, outbox: &Outbox, fence: Fence, ending: Ending) -> Result<bool, StoreError> {
+    let outgoing = ending.outgoing.clone();
+    let held = store.finish(fence, ending).await?;
+    if held {
+        outbox.publish(&outgoing).await;
+    }
+    Ok(held)
+}
+
+/// What has been told of a job's reply so far, where the log can say so.
+pub async fn told_so_far(log: &dyn EventLog, job: JobId, work: Option<&Work>) -> Option<Running> {
+    let Some(Work::AiChatResponse { channel, .. }) = work else { return None };
+    let snapshot = log.snapshot(channel).await.ok()?;
+    snapshot.streaming.into_iter().find(|running| running.job_id == job)
+}

@@ -1,0 +1,32 @@
+//! `generate_text`: a text from a prompt, streamed to its user.
+
+use super::Run;
+use crate::{
+    channel::Channel,
+    event::{Fact, Generated},
+    id::StreamId,
+    providers::{ProviderError, Role, TextRequest},
+    store::Ending,
+    worker::{
+        ending,
+        publisher::{Broken, Publisher, Strand},
+    },
+};
+
+pub(super) fn request(prompt: &str, model: Option<String>, max_tokens: Option<u32>) -> TextRequest {
+    TextRequest { turns: vec![(Role::User(String::new()), prompt.to_owned())], model, max_tokens }
+}
+
+pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
+    let (job, provider) = (run.fence.job, &run.tools.provider);
+    let mut publisher = Publisher::new(run.tools, run.fence, Channel::of_user(run.owner));
+    publisher.tell(Fact::GenerationStarted { job_id: job, message: "Writing has begun".into() }).await?;
+    let strand = Strand { stream_id, provider: provider.name(), reply_to: None };
+    publisher.stream_text(&strand, provider.text(request), run.streamed, true).await?;
+    let Some(done) = run.streamed.done.clone() else {
+        let detail = "the text has no end".into();
+        return Err(ProviderError::Unavailable { provider: provider.name(), detail, retry_after: None }.into());
+    };
+    let result = Generated::Text { text: run.streamed.text.clone(), provider: provider.name().into(), model: done.model, usage: done.usage };
+    Ok(ending::of_generation(job, run.owner, result))
+}

@@ -1,0 +1,42 @@
+//! What jobs do, one file a kind.
+//!
+//! A handler works until it is done or fails; that it is stopped it needn't know: its future is dropped, and with it
+//! whatever it waits for. Refuses to decide what follows from a failure: that is the executor's.
+
+mod ai_chat_response;
+mod generate_image;
+mod generate_text;
+
+use super::{
+    Tools,
+    publisher::{Broken, Streamed},
+};
+use crate::{
+    id::UserId,
+    job::{Fence, Work},
+    store::Ending,
+};
+
+/// A job, as its handler gets it.
+pub struct Run<'a> {
+    pub tools: &'a Tools,
+    pub fence: Fence,
+    pub owner: &'a UserId,
+    /// What it has said so far; the executor reads it where the job is stopped.
+    pub streamed: &'a mut Streamed,
+}
+
+/// Does the work, and says how it ends.
+///
+/// # Errors
+/// Where it can't be done now, or at all.
+pub async fn run(run: Run<'_>, work: &Work) -> Result<Ending, Broken> {
+    match work {
+        Work::AiChatResponse { channel, reply_to, stream_id, .. } => ai_chat_response::run(run, work, channel, *reply_to, *stream_id).await,
+        Work::GenerateText { prompt, model, max_tokens, stream_id } => {
+            let request = generate_text::request(prompt, model.clone(), *max_tokens);
+            generate_text::run(run, request, *stream_id).await
+        }
+        Work::GenerateImage { prompt, size, model } => generate_image::run(run, prompt, *size, model.clone()).await,
+    }
+}

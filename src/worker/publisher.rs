@@ -1,0 +1,195 @@
+//! Publishes what a running job has to say, under its fence.
+//!
+//! Pieces of text are gathered for at most [`GATHER`] before they become one event: the first goes at once, so that the
+//! reader sees the reply begin, and from then on many small pieces travel as one. Refuses to publish for a job whose lease is
+//! lost: the log says so, and the job stops.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt as _};
+
+use super::Tools;
+use crate::{
+    channel::Channel,
+    event::{Chunk, Event, Fact, FinishReason, Usage},
+    id::{MessageId, StreamId},
+    job::Fence,
+    log::{LogError, Publication},
+    providers::{ProviderError, TextStep},
+    store::StoreError,
+};
+
+/// The longest that a piece of text waits for company.
+const GATHER: Duration = Duration::from_millis(40);
+/// How often the progress of a job is written to the store, at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a job can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    #[error("storing the picture failed: {0}")]
+    Media(#[from] std::io::Error),
+}
+
+/// One job's voice.
+pub struct Publisher<'a> {
+    tools: &'a Tools,
+    fence: Fence,
+    channel: Channel,
+    progress_written: Option<Instant>,
+}
+
+/// A text that is being streamed.
+#[derive(Debug, Clone, Default)]
+pub struct Streamed {
+    /// All of it so far.
+    pub text: String,
+    /// What the provider said at its end, once it did.
+    pub done: Option<Done>,
+}
+
+/// What a provider says at the end of a text.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub model: String,
+    pub finish_reason: FinishReason,
+    pub usage: Option<Usage>,
+}
+
+/// What all chunks of a stream have in common.
+#[derive(Debug, Clone)]
+pub struct Strand {
+    pub stream_id: StreamId,
+    pub provider: &'static str,
+    pub reply_to: Option<MessageId>,
+}
+
+impl<'a> Publisher<'a> {
+    /// The voice of the job that holds `fence`, on `channel`.
+    #[must_use]
+    pub fn new(tools: &'a Tools, fence: Fence, channel: Channel) -> Self {
+        Self { tools, fence, channel, progress_written: None }
+    }
+
+    /// Publishes one event.
+    ///
+    /// # Errors
+    /// Where the log can't be reached, or the job has lost its lease.
+    pub async fn tell(&self, fact: Fact) -> Result<(), Broken> {
+        let event = Event::now(self.channel.clone(), fact);
+        self.tools.log.publish(Publication::fenced(&event, self.fence)).await?;
+        Ok(())
+    }
+
+    /// Keeps the job's progress for those who ask, not more often than it is worth.
+    ///
+    /// # Errors
+    /// Where the store can't be written, or the job has lost its lease.
+    pub async fn note_progress(&mut self, percent: u8, message: &str) -> Result<(), Broken> {
+        if self.progress_written.is_some_and(|written| written.elapsed() < PROGRESS_EVERY) {
+            return Ok(());
+        }
+        self.progress_written = Some(Instant::now());
+        if self.tools.store.progress(self.fence, percent, message).await? { Ok(()) } else { Err(LogError::Fenced(self.fence).into()) }
+    }
+
+    /// Publishes a text as chunks while it comes, and calls `on_progress` where the provider knows how far it is. What has
+    /// come stands in `streamed` at every moment, also where this is dropped or fails.
+    ///
+    /// # Errors
+    /// Where the provider, the log or the store fails.
+    pub async fn stream_text(
+        &mut self,
+        strand: &Strand,
+        mut steps: impl Stream<Item = Result<TextStep, ProviderError>> + Unpin,
+        streamed: &mut Streamed,
+        tell_progress: bool,
+    ) -> Result<(), Broken> {
+        let mut gathered = String::new();
+        let (mut seq, mut told_percent) = (0, 0);
+        let mut due: Option<tokio::time::Instant> = None;
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = wait_until(due) => None,
+                step = steps.next() => Some(step),
+            };
+            match step {
+                Some(Some(Ok(TextStep::Delta { text, progress }))) => {
+                    streamed.text.push_str(&text);
+                    gathered.push_str(&text);
+                    // The very first piece does not wait.
+                    let wait = if seq == 0 { Duration::ZERO } else { GATHER };
+                    due = due.or_else(|| Some(tokio::time::Instant::now() + wait));
+                    if let Some(percent) = progress.filter(|percent| percent / 10 > told_percent / 10) {
+                        told_percent = percent;
+                        self.note_text_progress(percent, tell_progress).await?;
+                    }
+                }
+                Some(Some(Ok(TextStep::Done { model, finish_reason, usage }))) => {
+                    streamed.done = Some(Done { model, finish_reason, usage });
+                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    return self.chunk(strand, String::new(), seq, true).await;
+                }
+                Some(Some(Err(error))) => {
+                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    return Err(error.into());
+                }
+                Some(None) => {
+                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    let detail = "the text broke off".into();
+                    return Err(ProviderError::Unavailable { provider: strand.provider, detail, retry_after: None }.into());
+                }
+                None => {
+                    due = None;
+                    self.flush(strand, &mut gathered, &mut seq).await?;
+                }
+            }
+        }
+    }
+
+    async fn note_text_progress(&mut self, percent: u8, tell: bool) -> Result<(), Broken> {
+        let message = format!("Writing, {percent} % of the text is done");
+        self.note_progress(percent, &message).await?;
+        if tell && percent < 100 {
+            self.tell(Fact::GenerationProgress { job_id: self.fence.job, progress: percent, message }).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, strand: &Strand, gathered: &mut String, seq: &mut u32) -> Result<(), Broken> {
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        self.chunk(strand, std::mem::take(gathered), *seq, false).await?;
+        *seq += 1;
+        Ok(())
+    }
+
+    async fn chunk(&self, strand: &Strand, text: String, seq: u32, done: bool) -> Result<(), Broken> {
+        let result = Chunk {
+            stream_id: strand.stream_id,
+            text,
+            done,
+            provider: Some(strand.provider.into()),
+            seq,
+            restart: seq == 0 && self.fence.attempt > 1,
+            persona_id: None,
+            reply_to: strand.reply_to,
+        };
+        self.tell(Fact::AiChatChunk { job_id: self.fence.job, result }).await
+    }
+}
+
+async fn wait_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,193 @@
+//! The program itself, started on a port and a data folder of its own.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::DEADLINE;
+
+/// A server, made with settings.
+pub struct Builder {
+    settings: Vec<(String, String)>,
+    flags: Vec<String>,
+    folder: Arc<TempDir>,
+}
+
+/// A running server. Killed when it is dropped.
+pub struct App {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `http://…` or `https://…`.
+    pub url: String,
+    log: Arc<Mutex<String>>,
+    folder: Arc<TempDir>,
+    settings: Vec<(String, String)>,
+    flags: Vec<String>,
+}
+
+impl App {
+    /// A server with quick manners and nothing else set.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with these settings, on an empty data folder.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        Self::builder(settings).start()
+    }
+
+    /// A server that is not started yet.
+    pub fn builder(settings: &[(&str, &str)]) -> Builder {
+        let defaults = [
+            ("PERSONA_LISTEN", "127.0.0.1:0"),
+            ("PERSONA_OFFLINE_PACE_MS", "1"),
+            ("PERSONA_PRESENCE_GRACE_MS", "300"),
+            ("PERSONA_STOP_SECONDS", "2"),
+            ("RUST_LOG", "info"),
+        ];
+        let settings = defaults.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Builder { settings, flags: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged and printed so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Ends it as a crash would: at once, without a word.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal, such as `TERM` or `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended by itself, and says whether it was content.
+    pub fn wait(&mut self) -> bool {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(begun.elapsed() < DEADLINE, "the server doesn't end; it says:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Starts it again on the same data, at the same address, after it has ended.
+    pub fn restart(mut self) -> Self {
+        if self.child.try_wait().unwrap().is_none() {
+            self.kill();
+        }
+        let listen = ("PERSONA_LISTEN".to_owned(), self.address.to_string());
+        let settings = self.settings.iter().cloned().chain([listen]).collect();
+        Builder { settings, flags: self.flags.clone(), folder: self.folder.clone() }.start()
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server said ---\n{}", self.log());
+        }
+    }
+}
+
+impl Builder {
+    /// With a flag of the command line.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Where its data will be.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The command that starts it, with no settings but its own.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_persona"));
+        command.args(&self.flags).env_clear().env("PERSONA_DATA_DIR", self.data()).envs(self.settings.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+    }
+
+    /// Starts it, and waits until it accepts connections.
+    pub fn start(self) -> App {
+        match self.try_start() {
+            Ok(app) => app,
+            Err(said) => panic!("the server did not start:\n{said}"),
+        }
+    }
+
+    /// Starts it; where it does not come up, what it said.
+    pub fn try_start(self) -> Result<App, String> {
+        let mut child = self.command().spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (listening, url) = std::sync::mpsc::channel();
+        let stdout = child.stdout.take().unwrap();
+        let heard = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("listening on ") {
+                    let _ = listening.send(url.to_owned());
+                }
+                heard.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let stderr = child.stderr.take().unwrap();
+        let heard = log.clone();
+        let said = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                heard.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let Ok(url) = url.recv_timeout(DEADLINE) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            let _ = said.join();
+            return Err(log.lock().unwrap().clone());
+        };
+        let address = url.split("://").nth(1).unwrap().parse().unwrap();
+        Ok(App { child, address, url, log, folder: self.folder, settings: self.settings, flags: self.flags })
+    }
+}
+
+/// How much memory a process has resident, in KiB.
+pub fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A moment that a test can count on having passed only by waiting for it: for what must NOT happen.
+pub async fn meanwhile(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

@@ -1,0 +1,23 @@
+//! What the tests share: a running server, people who use it, and streams that are read to a deadline.
+
+pub mod app;
+pub mod person;
+pub mod sse;
+
+use std::time::Duration;
+
+/// How long a test waits for what must come. Generous, as machines may be slow; nothing waits for it to pass.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `check` gives something, asking again and again until the deadline.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut check: impl FnMut() -> F) -> T {
+    let asked = async {
+        loop {
+            if let Some(found) = check().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}

@@ -1,0 +1,103 @@
+//! Somebody who uses the server: with an identity, over REST and streams.
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{app::App, eventually, sse::Stream};
+
+/// A guest of the server.
+pub struct Person {
+    pub client: Client,
+    pub url: String,
+    pub id: String,
+    pub name: String,
+    pub token: String,
+}
+
+/// The room most tests use.
+pub const GENERAL: &str = "channel:general";
+
+impl Person {
+    /// A new guest, over HTTP/1.1.
+    pub async fn new(app: &App, name: &str) -> Self {
+        Self::with_client(app, name, Client::new()).await
+    }
+
+    /// A new guest who uses this client.
+    pub async fn with_client(app: &App, name: &str, client: Client) -> Self {
+        let answer = client.post(format!("{}/api/session", app.url)).json(&json!({"userName": name})).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let session: Value = answer.json().await.unwrap();
+        let text = |field: &str| session[field].as_str().unwrap().to_owned();
+        Self { client, url: app.url.clone(), id: text("userId"), name: text("userName"), token: text("token") }
+    }
+
+    /// A request in this person's name.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    /// What `GET path` answers; it must be 200.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "GET {path}");
+        answer.json().await.unwrap()
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// Says something in a room, without a reply, and gives the message.
+    pub async fn say(&self, channel: &str, content: &str) -> Value {
+        let answer = self.post("/api/chat/messages", &json!({"channel": channel, "content": content, "reply": false})).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        answer.json::<Value>().await.unwrap()["message"].clone()
+    }
+
+    /// Asks for something in a room, and gives the job that answers.
+    pub async fn ask(&self, channel: &str, content: &str) -> String {
+        let answer = self.post("/api/chat/messages", &json!({"channel": channel, "content": content})).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for a picture or a text, and gives the job.
+    pub async fn generate(&self, what: &str, body: &Value) -> String {
+        let answer = self.post(&format!("/api/generate/{what}"), body).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a job is in this state, and gives it.
+    pub async fn job_in(&self, id: &str, state: &str) -> Value {
+        eventually(&format!("job {id} is {state}"), || async {
+            let job = self.get(&format!("/api/jobs/{id}")).await;
+            (job["state"] == state).then_some(job)
+        })
+        .await
+    }
+
+    /// Listens to rooms, from now on; the stream is ready when this returns.
+    pub async fn listen(&self, channels: &[&str]) -> Stream {
+        self.resume(channels, None).await
+    }
+
+    /// Listens to rooms from a cursor on; the stream is ready when this returns.
+    pub async fn resume(&self, channels: &[&str], cursor: Option<&str>) -> Stream {
+        let mut stream = Stream::open(self.stream_request(channels, cursor)).await;
+        stream.ready().await;
+        stream
+    }
+
+    /// The request for a stream.
+    pub fn stream_request(&self, channels: &[&str], cursor: Option<&str>) -> RequestBuilder {
+        let query: Vec<_> = channels.iter().map(|channel| ("channel", *channel)).collect();
+        let request = self.request(Method::GET, "/api/events").query(&query);
+        match cursor {
+            Some(cursor) => request.header("Last-Event-ID", cursor),
+            None => request,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A stream of events, read as a browser would (WHATWG HTML, section 9.2).
+
+use std::collections::VecDeque;
+
+use futures_util::{StreamExt as _, stream::BoxStream};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::DEADLINE;
+
+/// One event.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The SSE event name; empty for `message`.
+    pub name: String,
+    /// The `id:` line, where there was one.
+    pub id: Option<String>,
+    pub data: Value,
+}
+
+impl Event {
+    /// The `type` in its data.
+    pub fn kind(&self) -> &str {
+        self.data["type"].as_str().unwrap()
+    }
+}
+
+/// An open stream.
+pub struct Stream {
+    bytes: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    buffer: Vec<u8>,
+    events: VecDeque<Event>,
+    /// The newest id: what a browser would send as `Last-Event-ID`.
+    pub last_id: Option<String>,
+    /// The newest `retry:`.
+    pub retry: Option<u64>,
+    /// The `stream_ready` event, once it was read.
+    pub opened: Option<Event>,
+}
+
+impl Stream {
+    /// Opens a stream; it must be granted.
+    pub async fn open(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        Self::of(response)
+    }
+
+    /// The stream in an answer.
+    pub fn of(response: Response) -> Self {
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let bytes = response.bytes_stream().boxed();
+        Self { bytes, buffer: Vec::new(), events: VecDeque::new(), last_id: None, retry: None, opened: None }
+    }
+
+    /// Reads `stream_ready`, which must be first.
+    pub async fn ready(&mut self) {
+        let event = self.next().await;
+        assert_eq!((event.name.as_str(), event.kind()), ("ready", "stream_ready"));
+        self.opened = Some(event);
+    }
+
+    /// The next event of any kind; there must be one.
+    pub async fn next(&mut self) -> Event {
+        match timeout(DEADLINE, self.try_next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => panic!("the stream has ended"),
+            Err(_) => panic!("no event came; unread: {:?}", String::from_utf8_lossy(&self.buffer)),
+        }
+    }
+
+    /// The next event, or nothing where the stream ends or breaks.
+    pub async fn try_next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                if let Some(id) = &event.id {
+                    self.last_id = Some(id.clone());
+                }
+                return Some(event);
+            }
+            let piece = self.bytes.next().await?.ok()?;
+            self.buffer.extend_from_slice(&piece);
+            self.parse();
+        }
+    }
+
+    /// The next event of this type; others are passed over.
+    pub async fn next_of(&mut self, kind: &str) -> Event {
+        loop {
+            let event = self.next().await;
+            if event.kind() == kind {
+                return event;
+            }
+        }
+    }
+
+    /// The next event that was logged, whatever its type; presence, typing and what is about the stream are passed over.
+    pub async fn next_logged(&mut self) -> Event {
+        loop {
+            let event = self.next().await;
+            if event.name.is_empty() && event.id.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// Reads until the stream ends, and gives what came.
+    pub async fn to_end(&mut self) -> Vec<Event> {
+        let read = async {
+            let mut events = Vec::new();
+            while let Some(event) = self.try_next().await {
+                events.push(event);
+            }
+            events
+        };
+        timeout(DEADLINE, read).await.expect("the stream does not end")
+    }
+
+    fn parse(&mut self) {
+        while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+            let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+            let block = String::from_utf8(block).expect("a stream is UTF-8");
+            let (mut name, mut id, mut data) = (String::new(), None, None);
+            for line in block.lines() {
+                match line.split_once(": ") {
+                    Some(("event", text)) => text.clone_into(&mut name),
+                    Some(("id", text)) => id = Some(text.to_owned()),
+                    Some(("data", text)) => data = Some(serde_json::from_str(text).expect("data is JSON")),
+                    Some(("retry", text)) => self.retry = text.parse().ok(),
+                    _ => assert!(line.is_empty() || line.starts_with(':'), "{line:?}"),
+                }
+            }
+            self.events.extend(data.map(|data| Event { name, id, data }));
+        }
+    }
+}
