@@ -121,6 +121,7 @@ impl Application {
         }
         actix_rt::time::sleep(FAREWELL).await;
         tokio::join!(self.server.stop(true), self.worker.stop());
+        self.state.outbox.settle().await;
         self.store.close().await;
     }
 }

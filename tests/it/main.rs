@@ -1,4 +1,10 @@
 //! The product, tested as its users meet it: the real program, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod crash;
+mod delivery;
 mod flows;
+mod presence;
 mod support;
+mod vanished;

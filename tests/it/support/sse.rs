@@ -87,8 +87,13 @@ impl Stream {
 
     /// The next event of this type; others are passed over.
     pub async fn next_of(&mut self, kind: &str) -> Event {
+        timeout(DEADLINE, self.next_of_patiently(kind)).await.unwrap_or_else(|_| panic!("no {kind} came"))
+    }
+
+    /// The next event of this type, however long it takes: for a test that sets a deadline of its own.
+    pub async fn next_of_patiently(&mut self, kind: &str) -> Event {
         loop {
-            let event = self.next().await;
+            let event = self.try_next().await.expect("the stream has ended");
             if event.kind() == kind {
                 return event;
             }
@@ -97,12 +102,15 @@ impl Stream {
 
     /// The next event that was logged, whatever its type; presence, typing and what is about the stream are passed over.
     pub async fn next_logged(&mut self) -> Event {
-        loop {
-            let event = self.next().await;
-            if event.name.is_empty() && event.id.is_some() {
-                return event;
+        let next = async {
+            loop {
+                let event = self.try_next().await.expect("the stream has ended");
+                if event.name.is_empty() && event.id.is_some() {
+                    return event;
+                }
             }
-        }
+        };
+        timeout(DEADLINE, next).await.expect("no logged event came")
     }
 
     /// Reads until the stream ends, and gives what came.
