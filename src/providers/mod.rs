@@ -3,12 +3,18 @@
 //! A provider answers with a stream: what it has, as it has it. Dropping the stream stops the work. Refuses to know about
 //! jobs, channels and events: a provider is asked and answers.
 
+pub mod error;
+mod event_stream;
+pub mod gemini;
+mod http;
 pub mod offline;
-
-use std::time::Duration;
+pub mod openai_compatible;
+pub mod router;
 
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
+
+pub use self::error::{Fault, ProviderError};
 
 use crate::{
     event::{FinishReason, Usage},
@@ -45,6 +51,8 @@ pub struct ImageRequest {
 /// A piece of a text that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextStep {
+    /// This provider begins, or begins anew in another's place: what came before is void.
+    Begin { provider: &'static str },
     /// More text, and where it is known how much is done, in percent.
     Delta { text: String, progress: Option<u8> },
     /// The text is complete.
@@ -54,6 +62,8 @@ pub enum TextStep {
 /// A step of a picture that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageStep {
+    /// This provider begins, or begins anew in another's place.
+    Begin { provider: &'static str },
     /// How much is done, in percent, and what is being done.
     Progress { percent: u8, message: String },
     /// The picture.
@@ -73,32 +83,4 @@ pub trait Provider: Send + Sync {
 
     /// Makes a picture.
     fn image(&self, request: ImageRequest) -> Steps<'_, ImageStep>;
-}
-
-/// Why a provider could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// It could not be reached, or broke off.
-    #[error("{provider} can't be reached: {detail}")]
-    Unavailable { provider: &'static str, detail: String, retry_after: Option<Duration> },
-    /// It won't do this, now or later.
-    #[error("{provider} refuses: {detail}")]
-    Refused { provider: &'static str, detail: String },
-}
-
-impl ProviderError {
-    /// Whether the same request may succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-
-    /// What its user may be told.
-    #[must_use]
-    pub fn safe_sentence(&self) -> &'static str {
-        match self {
-            Self::Unavailable { .. } => "The AI provider can't be reached at the moment.",
-            Self::Refused { .. } => "The AI provider has refused this request.",
-        }
-    }
 }
