@@ -75,8 +75,8 @@ impl Drop for Wanted {
 fn write(request: &TextRequest) -> Vec<TextStep> {
     let (role, prompt) = request.turns.last().map_or((&Role::Assistant, ""), |(role, text)| (role, text.as_str()));
     let author = match role {
-        Role::User(name) => Some(name.as_str()),
-        Role::Assistant => None,
+        Role::User(name) if !name.is_empty() => Some(name.as_str()),
+        _ => None,
     };
     let reply = text::reply(&text::Request { prompt, author });
     let words: Vec<&str> = text::words(&reply).collect();

@@ -66,7 +66,7 @@ impl Stream {
         match timeout(DEADLINE, self.try_next()).await {
             Ok(Some(event)) => event,
             Ok(None) => panic!("the stream has ended"),
-            Err(_) => panic!("no event came; unread: {:?}", String::from_utf8_lossy(&self.buffer)),
+            Err(late) => panic!("no event came, {late}; unread: {:?}", String::from_utf8_lossy(&self.buffer)),
         }
     }
 
