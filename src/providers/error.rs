@@ -39,24 +39,32 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// What the provider calls this request.
     pub request_id: Option<String>,
+    /// It may have been paid for, though nothing came of it: asking again may pay twice.
+    pub billed: bool,
 }
 
 impl ProviderError {
     /// A fault of `provider`, with what its operator should know.
     pub fn new(provider: &'static str, fault: Fault, detail: impl Into<String>) -> Self {
-        Self { provider, fault, detail: redacted(&detail.into()), retry_after: None, request_id: None }
+        Self { provider, fault, detail: redacted(&detail.into()), retry_after: None, request_id: None, billed: false }
     }
 
-    /// Whether the same request may succeed later.
+    /// The same, of a request that may have been paid for.
+    #[must_use]
+    pub fn may_be_billed(self) -> Self {
+        Self { billed: true, ..self }
+    }
+
+    /// Whether the same request may succeed later, and may be made again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed)
+        !self.billed && matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed)
     }
 
     /// Whether another provider may succeed where this one has not.
     #[must_use]
     pub fn is_worth_another(&self) -> bool {
-        !matches!(self.fault, Fault::Blocked)
+        !self.billed && self.fault != Fault::Blocked
     }
 
     /// What its user may be told.
@@ -65,7 +73,9 @@ impl ProviderError {
         match self.fault {
             Fault::Unreachable | Fault::TimedOut | Fault::BrokeOff | Fault::Malformed => "The AI provider can't be reached at the moment.",
             Fault::Overloaded => "The AI provider has too much to do at the moment.",
-            Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => "The AI provider is not available; the operator of this server has to see to it.",
+            Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => {
+                "The AI provider is not available; the operator of this server has to see to it."
+            }
             Fault::Rejected => "The AI provider can't process this request.",
             Fault::Blocked => "The AI provider has declined this request.",
         }

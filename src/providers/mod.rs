@@ -6,10 +6,14 @@
 pub mod error;
 mod event_stream;
 pub mod gemini;
-mod http;
+pub mod http;
 pub mod offline;
 pub mod openai_compatible;
+mod picture;
 pub mod router;
+pub mod setup;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
@@ -22,18 +26,56 @@ use crate::{
     media::ImageType,
 };
 
+/// What opens a provider's door. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// A key; an empty one is none, for a server of one's own.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "Key(none)" } else { "Key(…)" })
+    }
+}
+
 /// Who said something in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
+    /// Nobody: how the AI is to behave.
+    System,
     /// A person, by name.
     User(String),
     /// The AI.
     Assistant,
 }
 
+/// What a text is for: each may be served by another provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reply in a room.
+    Chat,
+    /// A text of its own.
+    Text,
+}
+
 /// Asks for a text.
 #[derive(Debug, Clone)]
 pub struct TextRequest {
+    pub purpose: Purpose,
     /// The conversation, oldest first; the last turn is the one to answer.
     pub turns: Vec<(Role, String)>,
     pub model: Option<String>,
@@ -71,7 +113,7 @@ pub enum ImageStep {
 }
 
 /// What a provider gives, step by step; the last step is `Done`, or an error.
-pub type Steps<'a, T> = LocalBoxStream<'a, Result<T, ProviderError>>;
+pub type Steps<T> = LocalBoxStream<'static, Result<T, ProviderError>>;
 
 /// Makes texts and pictures.
 pub trait Provider: Send + Sync {
@@ -79,8 +121,8 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Makes a text.
-    fn text(&self, request: TextRequest) -> Steps<'_, TextStep>;
+    fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep>;
 
     /// Makes a picture.
-    fn image(&self, request: ImageRequest) -> Steps<'_, ImageStep>;
+    fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep>;
 }

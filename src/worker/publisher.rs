@@ -15,7 +15,7 @@ use crate::{
     id::{MessageId, StreamId},
     job::Fence,
     log::{LogError, Publication},
-    providers::{ProviderError, TextStep},
+    providers::{Fault, ProviderError, TextStep},
     store::StoreError,
 };
 
@@ -50,6 +50,8 @@ pub struct Publisher<'a> {
 pub struct Streamed {
     /// All of it so far.
     pub text: String,
+    /// Whose it is, once that is known.
+    pub provider: Option<&'static str>,
     /// What the provider said at its end, once it did.
     pub done: Option<Done>,
 }
@@ -68,6 +70,8 @@ pub struct Strand {
     pub stream_id: StreamId,
     pub provider: &'static str,
     pub reply_to: Option<MessageId>,
+    /// Something was told under this stream before, and is void.
+    pub restart: bool,
 }
 
 impl<'a> Publisher<'a> {
@@ -106,7 +110,7 @@ impl<'a> Publisher<'a> {
     /// Where the provider, the log or the store fails.
     pub async fn stream_text(
         &mut self,
-        strand: &Strand,
+        strand: &mut Strand,
         mut steps: impl Stream<Item = Result<TextStep, ProviderError>> + Unpin,
         streamed: &mut Streamed,
         tell_progress: bool,
@@ -121,6 +125,15 @@ impl<'a> Publisher<'a> {
                 step = steps.next() => Some(step),
             };
             match step {
+                Some(Some(Ok(TextStep::Begin { provider }))) => {
+                    strand.provider = provider;
+                    streamed.provider = Some(provider);
+                    gathered.clear();
+                    streamed.text.clear();
+                    // What was told of another provider's text is void.
+                    strand.restart |= seq > 0;
+                    (seq, told_percent) = (0, 0);
+                }
                 Some(Some(Ok(TextStep::Delta { text, progress }))) => {
                     streamed.text.push_str(&text);
                     gathered.push_str(&text);
@@ -143,8 +156,7 @@ impl<'a> Publisher<'a> {
                 }
                 Some(None) => {
                     self.flush(strand, &mut gathered, &mut seq).await?;
-                    let detail = "the text broke off".into();
-                    return Err(ProviderError::Unavailable { provider: strand.provider, detail, retry_after: None }.into());
+                    return Err(ProviderError::new(strand.provider, Fault::BrokeOff, "the text broke off").into());
                 }
                 None => {
                     due = None;
@@ -179,7 +191,7 @@ impl<'a> Publisher<'a> {
             done,
             provider: Some(strand.provider.into()),
             seq,
-            restart: seq == 0 && self.fence.attempt > 1,
+            restart: seq == 0 && strand.restart,
             persona_id: None,
             reply_to: strand.reply_to,
         };
