@@ -6,5 +6,6 @@ mod crash;
 mod delivery;
 mod flows;
 mod presence;
+mod providers;
 mod support;
 mod vanished;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod person;
+pub mod provider;
 pub mod sse;
 
 use std::time::Duration;
