@@ -5,6 +5,7 @@
 mod crash;
 mod delivery;
 mod flows;
+mod lifecycle;
 mod presence;
 mod support;
 mod vanished;
