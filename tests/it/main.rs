@@ -5,6 +5,7 @@
 mod architecture;
 mod crash;
 mod delivery;
+mod documentation;
 mod flows;
 mod presence;
 mod support;
