@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod architecture;
 mod crash;
 mod delivery;
+mod documentation;
 mod flows;
 mod lifecycle;
 mod presence;
