@@ -1,4 +1,12 @@
 //! The product, tested as its users meet it: the real program, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod flows;
+mod refused_bodies;
+mod refused_channels;
+mod refused_identities;
+mod refused_requests;
+mod refused_texts;
+mod session;
 mod support;

@@ -32,6 +32,15 @@ impl Person {
         Self { client, url: app.url.clone(), id: text("userId"), name: text("userName"), token: text("token") }
     }
 
+    /// Whoever this token says.
+    pub async fn with_token(app: &App, token: &str) -> Self {
+        let (client, url) = (Client::new(), app.url.clone());
+        let mut person = Self { client, url, id: String::new(), name: String::new(), token: token.to_owned() };
+        let session = person.get("/api/session").await;
+        (person.id, person.name) = (session["userId"].as_str().unwrap().to_owned(), session["userName"].as_str().unwrap().to_owned());
+        person
+    }
+
     /// A request in this person's name.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
@@ -68,6 +77,13 @@ impl Person {
         let answer = self.post(&format!("/api/generate/{what}"), body).await;
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
         answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned()
+    }
+
+    /// Nothing was stored: no message in the room most tests use, and no job of this person.
+    pub async fn has_stored_nothing(&self) {
+        let history = self.get("/api/chat/messages?channel=channel:general").await;
+        assert_eq!((&history["messages"], &history["streaming"]), (&json!([]), &json!([])));
+        assert_eq!(self.get("/api/jobs").await, json!({"jobs": []}));
     }
 
     /// Waits until a job is in this state, and gives it.
