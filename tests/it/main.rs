@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod flows;
+mod history;
+mod idempotency;
+mod images;
+mod jobs;
 mod refused_bodies;
 mod refused_channels;
 mod refused_identities;
@@ -10,3 +14,4 @@ mod refused_requests;
 mod refused_texts;
 mod session;
 mod support;
+mod typing;

@@ -3,7 +3,7 @@
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{app::App, eventually, sse::Stream};
+use super::{answer::Answer, app::App, eventually, sse::Stream};
 
 /// A guest of the server.
 pub struct Person {
@@ -84,6 +84,11 @@ impl Person {
         let history = self.get("/api/chat/messages?channel=channel:general").await;
         assert_eq!((&history["messages"], &history["streaming"]), (&json!([]), &json!([])));
         assert_eq!(self.get("/api/jobs").await, json!({"jobs": []}));
+    }
+
+    /// Asks to stop a job.
+    pub async fn stop(&self, id: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, &format!("/api/jobs/{id}"))).await
     }
 
     /// Waits until a job is in this state, and gives it.
