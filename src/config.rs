@@ -1,7 +1,8 @@
 //! The settings: the only reader of the environment and the command line.
 //!
 //! Every setting is a flag and an environment variable of the same name, and the flag wins. They arrive as text and leave as
-//! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them.
+//! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them. What a part of the product is
+//! told of them it defines itself: refuses to be imported by any part that it configures.
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -15,6 +16,7 @@ use crate::{
         setup::{self, Account, ProviderConfig},
     },
     realtime::{Manners, limits::Most},
+    worker::WorkerConfig,
 };
 
 /// The settings as they are given.
@@ -146,14 +148,6 @@ pub struct Config {
     pub manners: Manners,
     pub log: Limits,
     pub providers: ProviderConfig,
-    pub stop_within: Duration,
-}
-
-/// How jobs are run.
-#[derive(Debug, Clone, Copy)]
-pub struct WorkerConfig {
-    pub slots: usize,
-    pub lease: Duration,
     pub stop_within: Duration,
 }
 

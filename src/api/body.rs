@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Bytes};
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use super::error::ApiError;
@@ -59,6 +59,11 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take a list for an object whose fields come in that order.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| refusal("", &error))?;
+        return Err(ApiError::bad_request("invalid_body", "the body must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -123,10 +128,15 @@ fn bounded(field: &str, value: &str, most: usize) -> Result<String, ApiError> {
 /// # Errors
 /// Where it is not percent-encoded UTF-8.
 pub fn query(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
+    let invalid = || ApiError::bad_request("invalid_query", "the query string is not percent-encoded UTF-8");
+    let is_escape = |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     let decode = |text: &str| {
+        if !text.split('%').skip(1).all(is_escape) {
+            return Err(invalid());
+        }
         let spaced = text.replace('+', " ");
         let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
-        decoded.map(Cow::into_owned).map_err(|_| ApiError::bad_request("invalid_query", "the query string is not percent-encoded UTF-8"))
+        decoded.map(Cow::into_owned).map_err(|_| invalid())
     };
     let pairs = request.query_string().split('&').filter(|pair| !pair.is_empty());
     pairs

@@ -25,6 +25,8 @@ use crate::store::StoreError;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// More than this in all headers is refused.
 const MAX_HEADERS: usize = 32 * 1024;
+/// More headers than these are refused; for HTTP/1.1 actix does it.
+const MAX_HEADER_LINES: usize = 96;
 
 /// An error with a stable code.
 #[derive(Debug, Clone)]
@@ -111,7 +113,8 @@ impl ApiError {
     }
 
     fn headers_too_large() -> Self {
-        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", format!("all headers together may have {MAX_HEADERS} bytes"))
+        let detail = format!("a request may have {MAX_HEADER_LINES} headers, and all together {MAX_HEADERS} bytes");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", detail)
     }
 
     /// The key was used for another request.
@@ -142,6 +145,8 @@ impl ApiError {
         match status {
             StatusCode::NOT_FOUND => Self::not_found(),
             StatusCode::PAYLOAD_TOO_LARGE => Self::body_too_large(super::body::MAX_BODY),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::headers_too_large(),
+            StatusCode::REQUEST_TIMEOUT => Self::new(status, "request_timeout", "the request took too long to come"),
             status if status.is_server_error() => Self::internal(),
             status => Self::new(status, "bad_request", "the request can't be understood"),
         }
@@ -226,7 +231,7 @@ pub async fn finish(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
     let id = request_id(&request);
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let mut response = if size > MAX_HEADERS {
+    let mut response = if size > MAX_HEADERS || request.headers().len() > MAX_HEADER_LINES {
         let (request, _) = request.into_parts();
         ServiceResponse::new(request, ApiError::headers_too_large().error_response()).map_into_right_body()
     } else {
@@ -246,11 +251,26 @@ pub async fn finish(
             EitherBody::right(BoxBody::new(body))
         });
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    sign(response.headers_mut(), &id);
     Ok(response)
+}
+
+/// The whole answer to a request that was refused before anything of it was understood: status line, headers and body.
+#[must_use]
+pub fn of_protocol(status: u16) -> (StatusCode, header::HeaderMap, String) {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let (mut headers, id) = (header::HeaderMap::new(), Uuid::now_v7().to_string());
+    let body = ApiError::of_status(status).render(&mut headers, &id);
+    sign(&mut headers, &id);
+    (status, headers, body)
+}
+
+/// What every answer has.
+fn sign(headers: &mut header::HeaderMap, id: &str) {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// An error that has its id already.
@@ -274,9 +294,7 @@ impl ResponseError for Finished {
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::new(self.error.status);
         let body = self.error.render(response.headers_mut(), &self.id);
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        sign(response.headers_mut(), &self.id);
         response.set_body(BoxBody::new(body))
     }
 }

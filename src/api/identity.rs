@@ -72,13 +72,23 @@ pub fn of_stream(request: &HttpRequest, query: &[(String, String)]) -> Result<Id
 
 fn identify(request: &HttpRequest, from_query: Option<String>) -> Result<Identity, ApiError> {
     let Some(state) = request.app_data::<web::Data<State>>() else { return Err(ApiError::internal()) };
-    let token = bearer(request)?.or_else(|| request.cookie(COOKIE).map(|cookie| cookie.value().to_owned())).or(from_query);
+    // What somebody says on purpose goes before a cookie, which a browser sends by itself.
+    let token = bearer(request)?.or(from_query).or_else(|| cookie(request));
     let Some(token) = token else {
         return Err(ApiError::unauthenticated("say who you are: a token, or the cookie that POST /api/session gives"));
     };
     state.signer.verify(&token).map(Identity).map_err(|error| match error {
         InvalidToken::Forged => ApiError::unauthenticated("the token is not one of this server"),
         InvalidToken::Expired => ApiError::unauthenticated("the token has expired; get a new session"),
+    })
+}
+
+/// What the session cookie says. Whatever else the cookies of this host are, it is found among them.
+pub fn cookie(request: &HttpRequest) -> Option<String> {
+    request.headers().get_all(header::COOKIE).find_map(|line| {
+        let line = String::from_utf8_lossy(line.as_bytes());
+        let value = line.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+        value.map(str::to_owned)
     })
 }
 

@@ -14,7 +14,7 @@ use super::{
     State,
     body::{self, Json},
     error::ApiError,
-    identity::{COOKIE, Identity},
+    identity::{self, COOKIE, Identity},
 };
 use crate::{id::UserId, realtime::peer::Peer, timestamp::Timestamp, token::Claims};
 
@@ -43,7 +43,7 @@ struct Session<'a> {
 /// Where the name breaks a rule, or an identity was sent that is no good.
 pub async fn create(state: Data<State>, request: HttpRequest, body: Json<NewSession, true>) -> Result<HttpResponse, ApiError> {
     let name = body.value.user_name.as_deref().map(|name| body::line("userName", name, MAX_NAME)).transpose()?;
-    let known = if has_credentials(&request) { Some(super::identity::of_stream(&request, &[])?) } else { None };
+    let known = if has_credentials(&request) { Some(identity::of_stream(&request, &[])?) } else { None };
     let expires = Timestamp::now().after(state.session_lasts);
     let (claims, mut response) = match known {
         Some(Identity(mut claims)) => {
@@ -76,9 +76,7 @@ pub async fn delete(request: HttpRequest) -> HttpResponse {
 fn has_credentials(request: &HttpRequest) -> bool {
     // A cookie that has expired is no reason to refuse a new guest; a token that somebody sends on purpose is.
     request.headers().contains_key(header::AUTHORIZATION)
-        || request
-            .cookie(COOKIE)
-            .is_some_and(|cookie| request.app_data::<Data<State>>().is_some_and(|state| state.signer.verify(cookie.value()).is_ok()))
+        || identity::cookie(request).is_some_and(|token| request.app_data::<Data<State>>().is_some_and(|state| state.signer.verify(&token).is_ok()))
 }
 
 fn guest_name() -> String {

@@ -37,12 +37,12 @@ pub async fn accept(socket: TcpStream, watch: Rc<Watch>, tls: Option<TlsAcceptor
     let (transport, is_http2) = match tls {
         None => {
             let is_http2 = within(FIRST_BYTES, speaks_http2(&socket)).await?;
-            (Transport::Plain(socket), is_http2)
+            (Transport::Left(socket), is_http2)
         }
         Some(tls) => {
             let socket = within(FIRST_BYTES, async { tls.accept(socket).await }).await?;
             let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-            (Transport::Tls(Box::new(socket)), is_http2)
+            (Transport::Right(Box::new(socket)), is_http2)
         }
     };
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };

@@ -3,6 +3,7 @@
 //! Refuses to hold logic of its own: what is here is who knows whom, and what comes first.
 
 mod accept;
+mod refusal;
 mod tls;
 mod wire;
 

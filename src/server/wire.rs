@@ -1,13 +1,14 @@
 //! A client's socket, plain or encrypted, as the HTTP layers use it.
 //!
 //! On its way it notices what an HTTP/2 client says about single streams: a `RST_STREAM` (RFC 9113, section 6.4) makes the
-//! peer poke its streams, so that the one that was dropped is found at once. Refuses to change a byte.
+//! peer poke its streams, so that the one that was dropped is found at once. Refuses to change a byte, but for
+//! what [`super::refusal`] completes.
 
 use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -15,26 +16,27 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
+use super::refusal::{self, Parting};
 use crate::realtime::peer::Peer;
 
-/// What carries the bytes.
-pub enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// What carries the bytes: plain, or encrypted.
+pub type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A client's socket.
 pub struct Wire {
     transport: Transport,
     peer: Rc<Peer>,
+    /// Followed where the client speaks HTTP/2.
     frames: Option<Frames>,
+    parting: Option<Parting>,
 }
 
 impl Wire {
     /// The socket of `peer`, which speaks HTTP/2 or not.
     pub fn new(transport: Transport, peer: Rc<Peer>, is_http2: bool) -> Self {
-        Self { transport, peer, frames: is_http2.then(Frames::after_preface) }
+        Self { transport, peer, frames: is_http2.then(Frames::after_preface), parting: None }
     }
 
     /// Who is at the other end.
@@ -47,10 +49,7 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = match &mut self.transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Transport::Tls(socket) => Pin::new(socket).poll_read(cx, buffer),
-        };
+        let read = Pin::new(&mut self.transport).poll_read(cx, buffer);
         if let Some(frames) = &mut self.frames
             && frames.has_reset(&buffer.filled()[before..])
         {
@@ -62,38 +61,32 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Transport::Tls(socket) => Pin::new(socket).poll_write(cx, bytes),
+        let Self { transport, frames, parting, .. } = &mut *self;
+        match refusal::begin_in(bytes).filter(|_| frames.is_none()) {
+            None => Pin::new(transport).poll_write(cx, bytes),
+            Some(0) => {
+                ready!(parting.get_or_insert_with(|| Parting::new(bytes)).poll(transport, cx))?;
+                Poll::Ready(Ok(bytes.len()))
+            }
+            // What stands before it goes first.
+            Some(begin) => Pin::new(transport).poll_write(cx, &bytes[..begin]),
         }
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
-            Transport::Tls(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
-        }
+        Pin::new(&mut self.transport).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(socket) => socket.is_write_vectored(),
-            Transport::Tls(socket) => socket.is_write_vectored(),
-        }
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Transport::Tls(socket) => Pin::new(socket).poll_flush(cx),
-        }
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Transport::Tls(socket) => Pin::new(socket).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Said {
 #[must_use]
 pub fn of_generation(job: JobId, owner: &UserId, result: Generated) -> Ending {
     let fact = Fact::GenerationComplete { job_id: job, progress: 100, result: result.clone() };
-    let outgoing = outgoing(job, Event::now(crate::channel::Channel::of_user(owner), fact));
+    let outgoing = of_job(job, Event::now(crate::channel::Channel::of_user(owner), fact));
     Ending { state: State::Completed, result: Some(result), error: None, message: None, outgoing }
 }
 
@@ -46,7 +46,7 @@ pub fn of_failure(job: JobId, owner: &UserId, work: Option<&Work>, error: &str, 
 
 fn of_plain_failure(job: JobId, owner: &UserId, error: &str, state: State) -> Ending {
     let fact = Fact::GenerationFailed { job_id: job, error: error.to_owned() };
-    let outgoing = outgoing(job, Event::now(crate::channel::Channel::of_user(owner), fact));
+    let outgoing = of_job(job, Event::now(crate::channel::Channel::of_user(owner), fact));
     Ending { state, result: None, error: Some(error.to_owned()), message: None, outgoing }
 }
 
@@ -69,13 +69,14 @@ pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Op
     };
     let error = said.error.or((state == State::Cancelled).then(|| CANCELLED.to_owned()));
     let fact = Fact::AiChat { job_id: job, result, error: error.clone().filter(|_| state == State::Discarded) };
-    let outgoing = outgoing(job, Event { timestamp, channel: channel.clone(), fact });
+    // The event waits in the outbox under its message's id, as a person's does: whoever reads history sees whether it is told.
+    let outgoing = Outgoing { id: OutboxId::from_bytes(*message_id.as_bytes()), event: Event { timestamp, channel: channel.clone(), fact } };
     let message = Some(message).filter(|message| !message.content.is_empty());
     Some(Ending { state, result: None, error, message, outgoing })
 }
 
 /// A job has one terminal event, so the job's id is the event's in the outbox.
-fn outgoing(job: JobId, event: Event) -> Outgoing {
+fn of_job(job: JobId, event: Event) -> Outgoing {
     Outgoing { id: OutboxId::from_bytes(*job.as_bytes()), event }
 }
 

@@ -1,6 +1,6 @@
 //! Publishes what a running job has to say, under its fence.
 //!
-//! Pieces of text are gathered for at most [`GATHER`] before they become one event: the first goes at once, so that the
+//! Pieces of text are gathered for at most `GATHER` before they become one event: the first goes at once, so that the
 //! reader sees the reply begin, and from then on many small pieces travel as one. Refuses to publish for a job whose lease is
 //! lost: the log says so, and the job stops.
 

@@ -131,6 +131,11 @@ impl Builder {
         self.folder.path().join("data")
     }
 
+    /// Keeps its data for as long as this is held.
+    pub fn folder(&self) -> Arc<TempDir> {
+        self.folder.clone()
+    }
+
     /// The command that starts it, with no settings but its own.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_persona"));

@@ -1,9 +1,12 @@
 //! What the tests share: a running server, people who use it, and streams that are read to a deadline.
 
+pub mod answer;
 pub mod app;
 pub mod person;
 pub mod provider;
+pub mod raw;
 pub mod sse;
+pub mod token;
 
 use std::time::Duration;
 

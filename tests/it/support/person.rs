@@ -3,7 +3,7 @@
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{app::App, eventually, sse::Stream};
+use super::{answer::Answer, app::App, eventually, sse::Stream};
 
 /// A guest of the server.
 pub struct Person {
@@ -32,6 +32,15 @@ impl Person {
         let session: Value = answer.json().await.unwrap();
         let text = |field: &str| session[field].as_str().unwrap().to_owned();
         Self { client, url: app.url.clone(), id: text("userId"), name: text("userName"), token: text("token") }
+    }
+
+    /// Whoever this token says.
+    pub async fn with_token(app: &App, token: &str) -> Self {
+        let (client, url) = (Client::new(), app.url.clone());
+        let mut person = Self { client, url, id: String::new(), name: String::new(), token: token.to_owned() };
+        let session = person.get("/api/session").await;
+        (person.id, person.name) = (session["userId"].as_str().unwrap().to_owned(), session["userName"].as_str().unwrap().to_owned());
+        person
     }
 
     /// A request in this person's name.
@@ -70,6 +79,18 @@ impl Person {
         let answer = self.post(&format!("/api/generate/{what}"), body).await;
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
         answer.json::<Value>().await.unwrap()["jobId"].as_str().unwrap().to_owned()
+    }
+
+    /// Nothing was stored: no message in the room most tests use, and no job of this person.
+    pub async fn has_stored_nothing(&self) {
+        let history = self.get("/api/chat/messages?channel=channel:general").await;
+        assert_eq!((&history["messages"], &history["streaming"]), (&json!([]), &json!([])));
+        assert_eq!(self.get("/api/jobs").await, json!({"jobs": []}));
+    }
+
+    /// Asks to stop a job.
+    pub async fn stop(&self, id: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, &format!("/api/jobs/{id}"))).await
     }
 
     /// Waits until a job is in this state, and gives it.
