@@ -1,4 +1,5 @@
 //! The product, tested as its users meet it: the real program, over real sockets.
 
+mod browser;
 mod flows;
 mod support;

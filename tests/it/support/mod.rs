@@ -1,6 +1,7 @@
 //! What the tests share: a running server, people who use it, and streams that are read to a deadline.
 
 pub mod app;
+pub mod browser;
 pub mod person;
 pub mod sse;
 
