@@ -265,7 +265,7 @@ impl Settings {
                 wrong.add(name, url, "a URL that begins with https:// or http://");
             }
         }
-        ProviderConfig {
+        let config = ProviderConfig {
             laozhang: account(&self.laozhang_api_key, &self.laozhang_base_url),
             gemini: account(&self.gemini_api_key, &self.gemini_base_url),
             openai: account(&self.openai_api_key, &self.openai_base_url).or_else(own_server),
@@ -276,7 +276,11 @@ impl Settings {
             },
             may_be_local: self.local_pictures,
             offline_pace: Duration::ZERO,
+        };
+        for target in config.targets_without_account() {
+            wrong.0.push(format!("{target}: a route names a provider that has no key; expected laozhang, gemini or openai, with its key set"));
         }
+        config
     }
 
     fn tls(&self, wrong: &mut Wrong) -> Tls {

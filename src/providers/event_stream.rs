@@ -149,7 +149,7 @@ mod tests {
     proptest! {
         #[test]
         fn however_the_bytes_are_cut_the_same_is_read(lines in prop::collection::vec("(data|event|id|:|\\{)?:? ?[a-zé🦀]{0,6}", 0..12), ends in prop::collection::vec(0_usize..3, 12), cuts in prop::collection::vec(1_usize..5, 1..40)) {
-            let text: String = lines.iter().zip(&ends).map(|(line, end)| format!("{line}{}", ["\n", "\r\n", "\r"][*end])).collect();
+            let text: String = lines.iter().zip(&ends).flat_map(|(line, end)| [line.as_str(), ["\n", "\r\n", "\r"][*end]]).collect();
             let whole = read([text.as_bytes().to_vec()].into_iter());
             let (mut rest, mut cut) = (text.as_bytes(), cuts.iter().cycle());
             let pieces = std::iter::from_fn(|| {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode, header::HeaderMap, redirect};
+use reqwest::{Client, RequestBuilder, Response, header::HeaderMap, redirect};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,7 +38,7 @@ impl Default for Patience {
 /// The largest answer that is no stream: pictures come inside of one.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// The longest pause that a provider may ask for and be heeded.
-const MAX_PAUSE: Duration = Duration::from_secs(120);
+const MAX_PAUSE: Duration = Duration::from_mins(2);
 
 /// A client for all providers.
 ///
@@ -65,7 +65,7 @@ pub async fn send(provider: &'static str, request: RequestBuilder, deadline: Ins
     if response.status().is_success() {
         return Ok(response);
     }
-    let (status, headers) = (response.status(), response.headers().clone());
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = read(provider, response, deadline).await.unwrap_or_default();
     Err(refusal(provider, status, &headers, &body))
 }
@@ -186,13 +186,13 @@ impl Events {
 }
 
 /// What a refusal means.
-pub fn refusal(provider: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderError {
+pub fn refusal(provider: &'static str, status: u16, headers: &HeaderMap, body: &[u8]) -> ProviderError {
     let text = String::from_utf8_lossy(body);
     let json: Value = serde_json::from_str(text.trim()).unwrap_or(Value::Null);
     let mut error = match error_in(&json) {
-        Some(told) => of_told(provider, status.as_u16(), &told),
+        Some(told) => of_told(provider, status, &told),
         // A gateway's page, not a provider's answer.
-        None => ProviderError::new(provider, fault_of_status(status.as_u16()), format!("it answers {status} without saying why")),
+        None => ProviderError::new(provider, fault_of_status(status), format!("it answers {status} without saying why")),
     };
     error.detail = format!("{status}: {}", error.detail);
     error.retry_after = pause(headers).or(error.retry_after);
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     fn fault(status: u16, body: &Value) -> Fault {
-        refusal("test", StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.to_string().as_bytes()).fault
+        refusal("test", status, &HeaderMap::new(), body.to_string().as_bytes()).fault
     }
 
     #[test]

@@ -62,11 +62,11 @@ pub fn urls_in(text: &str) -> Vec<&str> {
         urls.extend(text.split(|char: char| char.is_whitespace() || matches!(char, '"' | ')' | '(')).filter(|word| word.starts_with("data:image/")));
     }
     let mut once = Vec::new();
-    urls.into_iter().for_each(|url| {
+    for url in urls {
         if !once.contains(&url) {
-            once.push(url)
+            once.push(url);
         }
-    });
+    }
     once
 }
 

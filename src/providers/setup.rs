@@ -81,6 +81,14 @@ impl ProviderConfig {
         Ok(Arc::new(Router::new(providers, routes)))
     }
 
+    /// What the routes name though nobody serves it.
+    #[must_use]
+    pub fn targets_without_account(&self) -> Vec<&Target> {
+        let names = self.names();
+        let Routes { chat, text, image } = &self.routes;
+        chat.iter().chain(text).chain(image).filter(|target| !names.contains(&target.provider.as_str())).collect()
+    }
+
     fn names(&self) -> Vec<&'static str> {
         let accounts = [("laozhang", &self.laozhang), ("gemini", &self.gemini), ("openai", &self.openai)];
         accounts.into_iter().filter(|(_, account)| account.is_some()).map(|(name, _)| name).collect()

@@ -137,9 +137,11 @@ impl<'a> Publisher<'a> {
                 Some(Some(Ok(TextStep::Delta { text, progress }))) => {
                     streamed.text.push_str(&text);
                     gathered.push_str(&text);
-                    // The very first piece does not wait.
-                    let wait = if seq == 0 { Duration::ZERO } else { GATHER };
-                    due = due.or_else(|| Some(tokio::time::Instant::now() + wait));
+                    if seq == 0 {
+                        self.flush(strand, &mut gathered, &mut seq).await?;
+                    } else {
+                        due = due.or_else(|| Some(tokio::time::Instant::now() + GATHER));
+                    }
                     if let Some(percent) = progress.filter(|percent| percent / 10 > told_percent / 10) {
                         told_percent = percent;
                         self.note_text_progress(percent, tell_progress).await?;

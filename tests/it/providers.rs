@@ -139,14 +139,16 @@ async fn every_way_to_fail_before_the_first_word_leads_to_the_next_provider_unse
 #[tokio::test]
 async fn a_provider_that_breaks_off_after_the_first_word_is_replaced_and_its_words_are_void() {
     let (first, second) = (
-        FakeProvider::start([Answer::stream([opening(&["lost ", "words "])])]).await,
+        FakeProvider::start([Answer::stream([opening(&["lost ", "words "])]).then_silence()]).await,
         FakeProvider::start([Answer::words(&["all ", "of ", "it"])]).await,
     );
     let app = app_with(&first, Some(&second));
     let ada = Person::new(&app, "Ada").await;
     let mut stream = ada.listen(&[GENERAL]).await;
     ada.ask(GENERAL, "Hello?").await;
-    let events = until(&mut stream, "ai_chat").await;
+    let mut events = until(&mut stream, "ai_chat_chunk").await;
+    first.cut();
+    events.extend(until(&mut stream, "ai_chat").await);
     let chunks: Vec<&Value> = events.iter().filter(|event| event.kind() == "ai_chat_chunk").map(|event| &event.data["result"]).collect();
     let anew = chunks.iter().position(|chunk| chunk["restart"] == json!(true)).expect("nothing began anew");
     assert_eq!((&chunks[anew]["seq"], &chunks[anew]["provider"], &chunks[anew]["streamId"]), (&json!(0), &json!("laozhang"), &chunks[0]["streamId"]));

@@ -71,7 +71,7 @@ fn opening(prompt: &Prompt, author: Option<&str>) -> String {
 
 fn closing(prompt: &Prompt) -> &'static str {
     const HOW: [&str; 2] = [
-        "*For replies from a real model, set `OPENAI_API_KEY`, `GEMINI_API_KEY` or `LAOZHANG_API_KEY` and restart.*",
+        "For replies from a real model, set `OPENAI_API_KEY`, `GEMINI_API_KEY` or `LAOZHANG_API_KEY` and restart.",
         "*Ask me `how do I connect a model?` and I will show you the settings.*",
     ];
     HOW[prompt.choice(HOW.len())]

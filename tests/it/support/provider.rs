@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 
 /// How one request is answered.
@@ -89,6 +89,7 @@ pub struct FakeProvider {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     hung_up: Mutex<mpsc::UnboundedReceiver<()>>,
+    cut: Arc<Notify>,
 }
 
 impl FakeProvider {
@@ -99,13 +100,14 @@ impl FakeProvider {
         let answers = Arc::new(Mutex::new(answers.into_iter().collect::<VecDeque<_>>()));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (hang_up, hung_up) = mpsc::unbounded_channel();
-        let (next, seen) = (answers.clone(), asked.clone());
+        let cut = Arc::new(Notify::new());
+        let (next, seen, cutting) = (answers.clone(), asked.clone(), cut.clone());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, next.clone(), seen.clone(), hang_up.clone()));
+                tokio::spawn(serve(socket, next.clone(), seen.clone(), hang_up.clone(), cutting.clone()));
             }
         });
-        Self { address, answers, asked, hung_up: Mutex::new(hung_up) }
+        Self { address, answers, asked, hung_up: Mutex::new(hung_up), cut }
     }
 
     /// Its address, as a setting.
@@ -116,6 +118,11 @@ impl FakeProvider {
     /// Answers the next request so, before those that were given.
     pub fn answer_next(&self, answer: Answer) {
         self.answers.lock().unwrap().push_front(answer);
+    }
+
+    /// Breaks off an answer that has fallen silent.
+    pub fn cut(&self) {
+        self.cut.notify_one();
     }
 
     /// What it was asked so far.
@@ -131,7 +138,13 @@ impl FakeProvider {
     }
 }
 
-async fn serve(mut socket: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, asked: Arc<Mutex<Vec<Asked>>>, hang_up: mpsc::UnboundedSender<()>) {
+async fn serve(
+    mut socket: TcpStream,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    hang_up: mpsc::UnboundedSender<()>,
+    cut: Arc<Notify>,
+) {
     let Some(request) = read_request(&mut socket).await else { return };
     asked.lock().unwrap().push(request);
     let answer = {
@@ -150,8 +163,11 @@ async fn serve(mut socket: TcpStream, answers: Arc<Mutex<VecDeque<Answer>>>, ask
     }
     if answer.hangs {
         let mut rest = [0; 64];
-        while matches!(socket.read(&mut rest).await, Ok(length) if length > 0) {}
-        let _ = hang_up.send(());
+        let gone = async { while matches!(socket.read(&mut rest).await, Ok(length) if length > 0) {} };
+        tokio::select! {
+            () = gone => drop(hang_up.send(())),
+            () = cut.notified() => {}
+        }
     }
 }
 

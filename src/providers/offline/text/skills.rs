@@ -133,7 +133,7 @@ fn introduce(prompt: &Prompt) -> Option<String> {
             "Persona Community is a realtime server for chat and generation:\n\n\
              - **Chat rooms** with presence, typing and AI replies that stream in word by word\n\
              - **Text and pictures** generated as jobs that report their progress\n\
-             - **Uploads**, and one event stream that resumes where it broke off\n\n\
+             - **One event stream** that resumes where it broke off\n\n\
              Without a model I can count, calculate and show off markdown:\n\n{TRY}"
         ));
     }
