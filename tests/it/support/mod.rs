@@ -2,9 +2,11 @@
 
 pub mod answer;
 pub mod app;
+pub mod http2;
 pub mod person;
 pub mod raw;
 pub mod sse;
+pub mod tls;
 pub mod token;
 
 use std::time::Duration;
