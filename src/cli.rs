@@ -1,16 +1,20 @@
 //! The command line: what an operator can ask of the program.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, TcpStream},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Settings, server::Application};
+use crate::{
+    config::{Settings, Tls},
+    server::{Application, tls},
+};
 
 /// A realtime chat-and-generation server: HTTP/2 in, Server-Sent Events out
 #[derive(Debug, Parser)]
@@ -31,6 +35,13 @@ enum Command {
 }
 
 impl Cli {
+    /// What the command line says; settings may stand before or behind a command.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = Self::command().mut_args(|setting| setting.global(true)).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -45,12 +56,15 @@ impl Cli {
 }
 
 fn serve(settings: &Settings) -> Result<()> {
+    let begun = Instant::now();
     let config = settings.read()?;
-    env_logger::Builder::new().parse_filters(&settings.rust_log).format_target(false).init();
+    // What clients do wrong actix would log as errors of its own.
+    env_logger::Builder::new().filter_module("actix_http", LevelFilter::Off).parse_filters(&settings.rust_log).format_target(false).init();
     actix::System::new().block_on(async {
         // Before anything else, so that no signal is missed.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let application = Application::start(&config).await?;
+        log::info!("accepting connections after {} ms", begun.elapsed().as_millis());
         welcome(&application.url())?;
         tokio::select! {
             _ = terminate.recv() => {}
@@ -87,16 +101,24 @@ fn check_config(settings: &Settings) -> Result<()> {
 /// Exits with an error unless the server that these settings describe answers `GET /healthz`.
 fn health(settings: &Settings) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(3);
-    let mut address = settings.read()?.listen;
+    let config = settings.read()?;
+    let mut address = config.listen;
     if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("nobody listens on {address}"))?;
+    let socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("nobody listens on {address}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    socket.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    let status = answer.lines().next().unwrap_or_default();
+    let mut connection: Box<dyn Connection> = match config.tls {
+        Tls::Off => Box::new(socket),
+        Tls::Dev | Tls::Files { .. } => Box::new(tls::connect(socket)?),
+    };
+    connection.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut status = String::new();
+    BufReader::new(connection).read_line(&mut status).with_context(|| format!("{address} doesn't answer"))?;
     anyhow::ensure!(status.contains(" 200 "), "{address} answers {status:?}");
     Ok(())
 }
+
+trait Connection: Read + Write {}
+
+impl<T: Read + Write> Connection for T {}

@@ -43,6 +43,9 @@ pub struct Settings {
     /// Serve HTTPS with a certificate made on the spot, for trying HTTP/2 in a browser
     #[arg(long)]
     dev_tls: bool,
+    /// How long a client may take for its handshake, for the head of its first request, and for a body, in milliseconds
+    #[arg(long = "persona-request-ms", env = "PERSONA_REQUEST_MS", default_value = "15000", value_name = "MS")]
+    request_ms: String,
     /// Threads that serve HTTP [default: one a core, at most 8]
     #[arg(long = "persona-http-threads", env = "PERSONA_HTTP_THREADS", value_name = "COUNT")]
     http_threads: Option<String>,
@@ -121,6 +124,9 @@ pub struct Settings {
     /// Fetch pictures from private addresses too, where a provider of one's own gives such URLs
     #[arg(long = "persona-local-pictures", env = "PERSONA_LOCAL_PICTURES")]
     local_pictures: bool,
+    /// How long a server that stops still answers, so that whoever sends it clients sees that it is not ready, in milliseconds
+    #[arg(long = "persona-drain-ms", env = "PERSONA_DRAIN_MS", default_value = "100", value_name = "MS")]
+    drain_ms: String,
     /// How long a stop waits for running jobs and open requests, in seconds
     #[arg(long = "persona-stop-seconds", env = "PERSONA_STOP_SECONDS", default_value = "10", value_name = "SECONDS")]
     stop_seconds: String,
@@ -137,6 +143,7 @@ pub struct Config {
     pub database: PathBuf,
     pub secret: Option<Secret>,
     pub tls: Tls,
+    pub request_within: Duration,
     pub http_threads: usize,
     pub worker: WorkerConfig,
     pub max_streams_a_user: usize,
@@ -148,6 +155,7 @@ pub struct Config {
     pub manners: Manners,
     pub log: Limits,
     pub providers: ProviderConfig,
+    pub drain: Duration,
     pub stop_within: Duration,
 }
 
@@ -195,6 +203,7 @@ impl Settings {
             database: self.database(&mut wrong),
             secret: self.secret(&mut wrong),
             tls: self.tls(&mut wrong),
+            request_within: millis(count(&self.request_ms, "PERSONA_REQUEST_MS", &mut wrong, 1000)),
             http_threads: match &self.http_threads {
                 Some(text) => count(text, "PERSONA_HTTP_THREADS", &mut wrong, 1),
                 None => std::thread::available_parallelism().map_or(2, usize::from).min(8),
@@ -224,6 +233,7 @@ impl Settings {
                 offline_pace: millis(count(&self.offline_pace_ms, "PERSONA_OFFLINE_PACE_MS", &mut wrong, 0)),
                 ..self.providers(&mut wrong)
             },
+            drain: millis(count(&self.drain_ms, "PERSONA_DRAIN_MS", &mut wrong, 100)),
             stop_within: seconds(count(&self.stop_seconds, "PERSONA_STOP_SECONDS", &mut wrong, 0)),
         };
         if wrong.0.is_empty() { Ok(config) } else { Err(ConfigError(wrong.0)) }

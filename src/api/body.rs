@@ -4,12 +4,18 @@
 
 use std::borrow::Cow;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Bytes};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header,
+    web::{Bytes, BytesMut, Data},
+};
 use futures_util::{StreamExt as _, future::LocalBoxFuture};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use tokio::time::timeout;
 
-use super::error::ApiError;
+use super::{State, error::ApiError};
 
 /// The largest body.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -28,20 +34,14 @@ impl<T: DeserializeOwned + 'static, const OPTIONAL: bool> FromRequest for Json<T
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
         let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let mut payload = payload.take();
+        let within = request.app_data::<Data<State>>().map(|state| state.request_within);
+        let payload = payload.take();
         Box::pin(async move {
             if announced.is_some_and(|length| length > MAX_BODY) {
                 return Err(ApiError::body_too_large(MAX_BODY));
             }
-            let mut body = actix_web::web::BytesMut::new();
-            while let Some(piece) = payload.next().await {
-                let piece = piece.map_err(|_| ApiError::bad_request("incomplete_body", "the body broke off"))?;
-                if body.len() + piece.len() > MAX_BODY {
-                    return Err(ApiError::body_too_large(MAX_BODY));
-                }
-                body.extend_from_slice(&piece);
-            }
-            let bytes = body.freeze();
+            let within = within.ok_or_else(ApiError::internal)?;
+            let bytes = timeout(within, read(payload)).await.map_err(|_| ApiError::request_timeout())??;
             if OPTIONAL && bytes.is_empty() {
                 return Ok(Self { value: parse(b"{}")?, bytes });
             }
@@ -51,6 +51,18 @@ impl<T: DeserializeOwned + 'static, const OPTIONAL: bool> FromRequest for Json<T
             Ok(Self { value: parse(&bytes)?, bytes })
         })
     }
+}
+
+async fn read(mut payload: Payload) -> Result<Bytes, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| ApiError::bad_request("incomplete_body", "the body broke off"))?;
+        if body.len() + piece.len() > MAX_BODY {
+            return Err(ApiError::body_too_large(MAX_BODY));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
 }
 
 fn is_json(request: &HttpRequest) -> bool {

@@ -106,6 +106,12 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "send the body as application/json").field("Content-Type")
     }
 
+    /// The client takes too long to send its request.
+    #[must_use]
+    pub fn request_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request took too long to come")
+    }
+
     /// The body is larger than is taken.
     #[must_use]
     pub fn body_too_large(most: usize) -> Self {
@@ -146,7 +152,7 @@ impl ApiError {
             StatusCode::NOT_FOUND => Self::not_found(),
             StatusCode::PAYLOAD_TOO_LARGE => Self::body_too_large(super::body::MAX_BODY),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::headers_too_large(),
-            StatusCode::REQUEST_TIMEOUT => Self::new(status, "request_timeout", "the request took too long to come"),
+            StatusCode::REQUEST_TIMEOUT => Self::request_timeout(),
             status if status.is_server_error() => Self::internal(),
             status => Self::new(status, "bad_request", "the request can't be understood"),
         }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use actix::Addr;
-use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{ConnectionType, Version, header},
+    web::Data,
+};
 
 use super::{State, body, error::ApiError, identity};
 use crate::{
@@ -65,11 +69,17 @@ pub async fn stream(state: Data<State>, host: Data<Addr<Host>>, request: HttpReq
     })?;
     seat.set(Some(taken));
     peer.attach(taken);
-    Ok(HttpResponse::Ok()
+    let mut response = HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "private, no-cache, no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .body(stream))
+        .body(stream);
+    if request.version() < Version::HTTP_11 {
+        // Knows no chunks: the stream ends with its connection (RFC 9112, section 6.1).
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// The channels asked for and the person's own, each once.

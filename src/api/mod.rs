@@ -54,6 +54,8 @@ pub struct State {
     pub session_lasts: Duration,
     pub stream_lifetime: Duration,
     pub max_jobs_per_user: usize,
+    /// How long a body may take to come.
+    pub request_within: Duration,
     pub draining: AtomicBool,
 }
 

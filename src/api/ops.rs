@@ -1,6 +1,6 @@
 //! For those who operate the server: is it alive, is it ready, how is it doing. And the page for those who are new to it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use actix_web::{HttpResponse, http::header, web::Data};
 use serde_json::json;
@@ -15,16 +15,21 @@ pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "ok"}))
 }
 
-/// Ready, or what is wrong.
-pub async fn readyz(state: Data<State>) -> HttpResponse {
+/// Ready.
+///
+/// # Errors
+/// What is wrong.
+pub async fn readyz(state: Data<State>) -> Result<HttpResponse, ApiError> {
     let mut wrong = Vec::new();
     if state.is_draining() {
         wrong.push("the server is stopping".to_owned());
     }
     wrong.extend(state.store.check().await.err().map(|error| error.to_string()));
     wrong.extend(state.log.check().await.err().map(|error| error.to_string()));
-    let (mut response, status) = if wrong.is_empty() { (HttpResponse::Ok(), "ready") } else { (HttpResponse::ServiceUnavailable(), "not_ready") };
-    response.insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": status, "problems": wrong}))
+    if !wrong.is_empty() {
+        return Err(ApiError::unavailable("not_ready", wrong.join("; "), Duration::from_secs(2)));
+    }
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "ready"})))
 }
 
 /// Figures, in Prometheus' text format.

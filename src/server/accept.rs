@@ -12,8 +12,6 @@ use tokio_rustls::TlsAcceptor;
 use super::wire::{Transport, Wire};
 use crate::realtime::peer::Watch;
 
-/// How long a client may take for its handshake, or for its first bytes.
-const FIRST_BYTES: Duration = Duration::from_secs(10);
 /// How much of what is not yet sent the kernel takes: what is behind it waits where it is counted.
 const UNSENT: u32 = 64 * 1024;
 /// A client is asked for a sign of life after so long without one, and is dead when it leaves that, or anything else, without
@@ -26,21 +24,21 @@ const UNANSWERED: Duration = Duration::from_secs(12);
 /// What the HTTP layer is given.
 pub type Accepted = (Wire, Protocol, Option<std::net::SocketAddr>);
 
-/// Makes a socket ready for HTTP.
+/// Makes a socket ready for HTTP; `patience` is how long its client may take for a handshake, or for its first bytes.
 ///
 /// # Errors
 /// Where the client breaks off, says nothing, or fails the handshake.
-pub async fn accept(socket: TcpStream, watch: Rc<Watch>, tls: Option<TlsAcceptor>) -> Result<Accepted, DispatchError> {
+pub async fn accept(socket: TcpStream, watch: Rc<Watch>, tls: Option<TlsAcceptor>, patience: Duration) -> Result<Accepted, DispatchError> {
     let address = socket.peer_addr().ok();
     tune(&socket);
     let peer = watch.peer(&socket.as_fd(), address, tls.is_some()).map_err(DispatchError::Io)?;
     let (transport, is_http2) = match tls {
         None => {
-            let is_http2 = within(FIRST_BYTES, speaks_http2(&socket)).await?;
+            let is_http2 = within(patience, speaks_http2(&socket)).await?;
             (Transport::Left(socket), is_http2)
         }
         Some(tls) => {
-            let socket = within(FIRST_BYTES, async { tls.accept(socket).await }).await?;
+            let socket = within(patience, async { tls.accept(socket).await }).await?;
             let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
             (Transport::Right(Box::new(socket)), is_http2)
         }

@@ -4,7 +4,7 @@
 
 mod accept;
 mod refusal;
-mod tls;
+pub mod tls;
 mod wire;
 
 use std::{
@@ -45,9 +45,6 @@ use crate::{
     worker::{Tools, Worker},
 };
 
-/// How long the log is given to tell the last streams that they end.
-const FAREWELL: Duration = Duration::from_millis(100);
-
 /// The whole product in one process, accepting connections.
 pub struct Application {
     address: SocketAddr,
@@ -57,6 +54,7 @@ pub struct Application {
     hosts: Hosts,
     worker: Worker,
     store: Arc<dyn Store>,
+    drain: Duration,
 }
 
 /// The hosts of all HTTP threads.
@@ -100,13 +98,15 @@ impl Application {
             session_lasts: config.session_lasts,
             stream_lifetime: config.manners.stream_lifetime,
             max_jobs_per_user: config.max_jobs_per_user,
+            request_within: config.request_within,
             draining: AtomicBool::new(false),
         });
         let hosts = Hosts::default();
         let is_secure = tls.is_some();
-        let thread = HttpThread { state: state.clone(), registry, manners: config.manners, tls, hosts: hosts.clone() };
+        let thread =
+            HttpThread { state: state.clone(), registry, manners: config.manners, tls, request_within: config.request_within, hosts: hosts.clone() };
         let server = serve(listener, config, thread)?;
-        Ok(Self { address, is_secure, server, state, hosts, worker, store })
+        Ok(Self { address, is_secure, server, state, hosts, worker, store, drain: config.drain })
     }
 
     /// Where it listens.
@@ -115,13 +115,14 @@ impl Application {
         format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.address)
     }
 
-    /// Takes everything down: streams are told, requests and jobs get a while, the database is closed last.
+    /// Takes everything down: streams are told, the others can see that it stops, requests and jobs get a while, and the
+    /// database is closed last.
     pub async fn stop(self) {
         self.state.draining.store(true, Ordering::Relaxed);
         for host in self.hosts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             host.do_send(Drain);
         }
-        actix_rt::time::sleep(FAREWELL).await;
+        actix_rt::time::sleep(self.drain).await;
         tokio::join!(self.server.stop(true), self.worker.stop());
         self.state.outbox.settle().await;
         self.store.close().await;
@@ -149,6 +150,7 @@ struct HttpThread {
     registry: Addr<RoomRegistry>,
     manners: Manners,
     tls: Option<TlsAcceptor>,
+    request_within: Duration,
     hosts: Hosts,
 }
 
@@ -172,7 +174,7 @@ fn http(
     thread: HttpThread,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<actix_rt::net::TcpStream, Config = (), Response = (), Error = actix_http::error::DispatchError, InitError = ()> {
-    let HttpThread { state, registry, manners, tls, hosts } = thread;
+    let HttpThread { state, registry, manners, tls, request_within, hosts } = thread;
     let host = Host::new(registry, manners).start();
     hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
     let watch = Watch::start(host.clone()).inspect_err(|error| log::error!("can't watch for hang-ups: {error}")).ok();
@@ -185,7 +187,7 @@ fn http(
             async move { stopping.notified().await }
         })
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(75)))
-        .client_request_timeout(Duration::from_secs(15))
+        .client_request_timeout(request_within)
         .client_disconnect_timeout(Duration::from_secs(2))
         .on_connect_ext(|wire: &Wire, data| {
             data.insert(wire.peer().clone());
@@ -195,7 +197,7 @@ fn http(
         let (watch, tls) = (watch.clone(), tls.clone());
         async move {
             let watch: Rc<Watch> = watch.ok_or(actix_http::error::DispatchError::InternalError)?;
-            accept(socket, watch, tls).await
+            accept(socket, watch, tls, request_within).await
         }
     })
     .and_then(http)

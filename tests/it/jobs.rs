@@ -10,30 +10,7 @@ use crate::support::{
     answer::{Answer, refused},
     app::App,
     person::{GENERAL, Person},
-    sse::{Event, Stream},
 };
-
-/// A server that does one job at a time, a word in so many milliseconds.
-fn slow(pace: &str) -> App {
-    App::with(&[("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", pace)])
-}
-
-fn is_terminal(event: &Event) -> bool {
-    matches!(event.kind(), "ai_chat" | "generation_complete" | "generation_failed")
-}
-
-/// All events up to and with the end of this job.
-async fn to_end_of(stream: &mut Stream, job: &str) -> Vec<Event> {
-    let mut events = Vec::new();
-    loop {
-        let event = stream.next_logged().await;
-        let done = is_terminal(&event) && event.data["jobId"] == job;
-        events.push(event);
-        if done {
-            return events;
-        }
-    }
-}
 
 fn ids(jobs: &Value) -> Vec<&str> {
     jobs["jobs"].as_array().unwrap().iter().map(|job| job["jobId"].as_str().unwrap()).collect()
@@ -54,7 +31,7 @@ async fn a_generation_is_accepted_with_the_place_of_its_job() {
 
 #[tokio::test]
 async fn a_job_is_shown_from_its_beginning_to_its_end() {
-    let app = slow("300");
+    let app = App::with(&[("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", "300")]);
     let ada = Person::new(&app, "Ada").await;
     let first = ada.generate("text", &json!({"prompt": "A poem"})).await;
     let waiting = ada.generate("text", &json!({"prompt": "A poem", "maxTokens": 1})).await;
@@ -111,95 +88,6 @@ async fn jobs_are_listed_newest_first_by_state_and_kind_and_page() {
 }
 
 #[tokio::test]
-async fn a_waiting_job_is_stopped_at_once() {
-    let app = slow("10000");
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let running = ada.generate("text", &json!({"prompt": "A poem"})).await;
-    ada.job_in(&running, "running").await;
-    for what in ["text", "image"] {
-        let waiting = ada.generate(what, &json!({"prompt": "Never mind"})).await;
-        let answer = ada.stop(&waiting).await;
-        assert_eq!((answer.status, answer.json()), (202, json!({"jobId": waiting})));
-        let job = ada.get(&format!("/api/jobs/{waiting}")).await;
-        assert_eq!((&job["state"], &job["error"], job["finishedAt"].is_string()), (&json!("cancelled"), &json!("cancelled"), true));
-        let event = to_end_of(&mut stream, &waiting).await.pop().unwrap();
-        assert_eq!(
-            (event.kind(), &event.data["error"], &event.data["channel"]),
-            ("generation_failed", &json!("cancelled"), &json!(format!("user:{}", ada.id)))
-        );
-        refused(ada.request(Method::DELETE, &format!("/api/jobs/{waiting}")), 409, "job_finished", None).await;
-    }
-    let reply = ada.ask(GENERAL, "Never mind").await;
-    assert_eq!(ada.stop(&reply).await.status, 202);
-    let event = to_end_of(&mut stream, &reply).await.pop().unwrap();
-    assert_eq!((event.kind(), &event.data["result"]["finishReason"], &event.data["result"]["content"]), ("ai_chat", &json!("cancelled"), &json!("")));
-    assert_eq!(ada.get("/api/jobs?state=cancelled").await["jobs"].as_array().unwrap().len(), 3);
-}
-
-#[tokio::test]
-async fn a_running_text_is_stopped() {
-    let app = slow("300");
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[]).await;
-    let job = ada.generate("text", &json!({"prompt": "A poem"})).await;
-    assert_eq!(stream.next_of("ai_chat_chunk").await.data["jobId"], json!(job));
-    assert_eq!(ada.stop(&job).await.status, 202);
-    let event = to_end_of(&mut stream, &job).await.pop().unwrap();
-    assert_eq!((event.kind(), &event.data["error"]), ("generation_failed", &json!("cancelled")));
-    let shown = ada.get(&format!("/api/jobs/{job}")).await;
-    assert_eq!((&shown["state"], &shown["error"], shown.get("result")), (&json!("cancelled"), &json!("cancelled"), None));
-    refused(ada.request(Method::DELETE, &format!("/api/jobs/{job}")), 409, "job_finished", None).await;
-}
-
-#[tokio::test]
-async fn a_running_picture_is_stopped_and_not_kept() {
-    let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[]).await;
-    let job = ada.generate("image", &json!({"prompt": "A cat", "size": "2048x2048"})).await;
-    stream.next_of("generation_started").await;
-    assert_eq!(ada.stop(&job).await.status, 202);
-    let event = to_end_of(&mut stream, &job).await.pop().unwrap();
-    assert_eq!((event.kind(), &event.data["error"]), ("generation_failed", &json!("cancelled")));
-    assert_eq!(ada.get(&format!("/api/jobs/{job}")).await["state"], "cancelled");
-    assert_eq!(std::fs::read_dir(app.data().join("media")).unwrap().count(), 0);
-}
-
-#[tokio::test]
-async fn a_running_reply_is_stopped_and_what_there_is_of_it_stays() {
-    let app = slow("300");
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let mut stream = ben.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    let told = stream.next_of("ai_chat_chunk").await.data["result"]["text"].as_str().unwrap().to_owned();
-    assert!(!told.is_empty());
-    refused(ben.request(Method::DELETE, &format!("/api/jobs/{job}")), 404, "job_not_found", None).await;
-    assert_eq!(ada.stop(&job).await.status, 202);
-    let event = to_end_of(&mut stream, &job).await.pop().unwrap();
-    let reply = &event.data["result"];
-    assert_eq!((event.kind(), &reply["finishReason"], &reply["provider"]), ("ai_chat", &json!("cancelled"), &json!("offline")));
-    assert!(reply["content"].as_str().unwrap().starts_with(&told), "{reply}");
-    let history = ben.get("/api/chat/messages?channel=channel:general").await;
-    let kept = &history["messages"][1];
-    for name in ["id", "content", "provider", "streamId", "replyTo", "finishReason", "timestamp"] {
-        assert_eq!(kept[name], reply[name], "{name}");
-    }
-    assert_eq!((&kept["role"], &history["streaming"]), (&json!("assistant"), &json!([])));
-    assert_eq!(ada.get(&format!("/api/jobs/{job}")).await["state"], "cancelled");
-}
-
-#[tokio::test]
-async fn a_job_that_is_done_cannot_be_stopped() {
-    let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
-    let job = ada.generate("text", &json!({"prompt": "A poem"})).await;
-    let before = ada.job_in(&job, "completed").await;
-    refused(ada.request(Method::DELETE, &format!("/api/jobs/{job}")), 409, "job_finished", None).await;
-    assert_eq!(ada.get(&format!("/api/jobs/{job}")).await, before);
-}
-
-#[tokio::test]
 async fn who_has_too_many_jobs_waiting_is_told_when_to_come_back_and_nothing_is_stored() {
     let app = App::with(&[("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", "10000"), ("PERSONA_MAX_JOBS_PER_USER", "3")]);
     let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
@@ -249,7 +137,7 @@ async fn every_job_has_one_end_and_its_progress_only_grows() {
             let percent = event.data["progress"].as_u64().unwrap();
             assert!(percent < 100 && progress.insert(job.clone(), percent).is_none_or(|before| before < percent), "{event:?}");
         }
-        if is_terminal(&event) {
+        if event.is_terminal() {
             open.remove(job.as_str());
             ends.insert(job, event);
         }
@@ -260,11 +148,42 @@ async fn every_job_has_one_end_and_its_progress_only_grows() {
         match shown["state"].as_str().unwrap() {
             "completed" if end.kind() == "ai_chat" => assert_eq!(end.data["result"]["finishReason"], "stop"),
             "completed" => {
-                assert_eq!((end.kind(), &end.data["progress"], &end.data["result"]), ("generation_complete", &json!(100), &shown["result"]))
+                assert_eq!((end.kind(), &end.data["progress"], &end.data["result"]), ("generation_complete", &json!(100), &shown["result"]));
             }
             "cancelled" if end.kind() == "ai_chat" => assert_eq!(end.data["result"]["finishReason"], "cancelled"),
             "cancelled" => assert_eq!((end.kind(), &end.data["error"]), ("generation_failed", &json!("cancelled"))),
             other => panic!("{other}: {shown}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_job_that_is_unknown_malformed_or_of_another_is_not_found() {
+    let app = App::start();
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let job = ada.generate("text", &json!({"prompt": "A poem"})).await;
+    ada.job_in(&job, "completed").await;
+    let upper = job.to_uppercase();
+    let wrong = [
+        "0190a000-0000-7000-8000-00000000000a",
+        "1",
+        "x",
+        "%20",
+        "%ff",
+        "%00",
+        "%zz",
+        "%F0%9F%90%88",
+        &upper,
+        &job.replace('-', ""),
+        &"a".repeat(5000),
+    ];
+    for method in [Method::GET, Method::DELETE] {
+        for id in wrong {
+            refused(ada.request(method.clone(), &format!("/api/jobs/{id}")), 404, "job_not_found", None).await;
+        }
+        refused(ben.request(method, &format!("/api/jobs/{job}")), 404, "job_not_found", None).await;
+    }
+    assert_eq!(ben.get("/api/jobs").await, json!({"jobs": []}));
+    let answer = Answer::to(ada.request(Method::GET, &format!("/api/jobs/{job}"))).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"));
 }

@@ -3,24 +3,33 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod architecture;
+mod attendance;
 mod browser;
+mod cancel;
 mod crash;
 mod delivery;
 mod documentation;
 mod flows;
 mod history;
+mod http1;
+mod http2;
 mod idempotency;
 mod images;
 mod jobs;
 mod lifecycle;
+mod limits;
+mod ops;
 mod presence;
 mod providers;
 mod refused_bodies;
 mod refused_channels;
 mod refused_identities;
 mod refused_requests;
+mod refused_sizes;
 mod refused_texts;
 mod session;
+mod settings;
 mod support;
+mod tls;
 mod typing;
 mod vanished;

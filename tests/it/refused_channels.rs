@@ -5,7 +5,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::support::{
-    answer::{Answer, refused},
+    answer::refused,
     app::App,
     person::{GENERAL, Person},
     sse::Stream,
@@ -205,35 +205,4 @@ async fn an_empty_cursor_is_none() {
         assert_eq!(stream.opened.as_ref().unwrap().data["resumed"], false);
         assert_eq!(stream.next().await.kind(), "presence");
     }
-}
-
-#[tokio::test]
-async fn a_job_that_is_unknown_malformed_or_of_another_is_not_found() {
-    let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let job = ada.generate("text", &json!({"prompt": "A poem"})).await;
-    ada.job_in(&job, "completed").await;
-    let upper = job.to_uppercase();
-    let wrong = [
-        "0190a000-0000-7000-8000-00000000000a",
-        "1",
-        "x",
-        "%20",
-        "%ff",
-        "%00",
-        "%zz",
-        "%F0%9F%90%88",
-        &upper,
-        &job.replace('-', ""),
-        &"a".repeat(5000),
-    ];
-    for method in [Method::GET, Method::DELETE] {
-        for id in wrong {
-            refused(ada.request(method.clone(), &format!("/api/jobs/{id}")), 404, "job_not_found", None).await;
-        }
-        refused(ben.request(method, &format!("/api/jobs/{job}")), 404, "job_not_found", None).await;
-    }
-    assert_eq!(ben.get("/api/jobs").await, json!({"jobs": []}));
-    let answer = Answer::to(ada.request(Method::GET, &format!("/api/jobs/{job}"))).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"));
 }

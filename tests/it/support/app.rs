@@ -99,14 +99,23 @@ impl App {
         }
     }
 
+    /// The command that asks something of this server, with its settings.
+    pub fn command(&self) -> Command {
+        self.builder_at_its_address().command()
+    }
+
+    fn builder_at_its_address(&self) -> Builder {
+        let listen = ("PERSONA_LISTEN".to_owned(), self.address.to_string());
+        let settings = self.settings.iter().cloned().chain([listen]).collect();
+        Builder { settings, flags: self.flags.clone(), folder: self.folder.clone() }
+    }
+
     /// Starts it again on the same data, at the same address, after it has ended.
     pub fn restart(mut self) -> Self {
         if self.child.try_wait().unwrap().is_none() {
             self.kill();
         }
-        let listen = ("PERSONA_LISTEN".to_owned(), self.address.to_string());
-        let settings = self.settings.iter().cloned().chain([listen]).collect();
-        Builder { settings, flags: self.flags.clone(), folder: self.folder.clone() }.start()
+        self.builder_at_its_address().start()
     }
 }
 

@@ -103,6 +103,25 @@ impl Raw {
         rest
     }
 
+    /// Waits until the server has closed the connection, in whatever way.
+    pub async fn gone(&mut self) {
+        let mut unread = Vec::new();
+        // A reset is an end as well.
+        let _ = timeout(DEADLINE, self.0.read_to_end(&mut unread)).await.expect("the connection stays open");
+    }
+
+    /// All that comes until this text has come.
+    pub async fn until(&mut self, text: &str) -> String {
+        let mut said = Vec::new();
+        let read = async {
+            while !String::from_utf8_lossy(&said).contains(text) {
+                assert_ne!(self.0.read_buf(&mut said).await.unwrap(), 0, "the connection was closed");
+            }
+        };
+        timeout(DEADLINE, read).await.expect("it didn't come");
+        String::from_utf8(said).unwrap()
+    }
+
     async fn line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).await.unwrap();

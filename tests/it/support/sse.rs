@@ -1,7 +1,8 @@
 //! A stream of events, read as a browser would (WHATWG HTML, section 9.2).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, future::ready};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -24,11 +25,16 @@ impl Event {
     pub fn kind(&self) -> &str {
         self.data["type"].as_str().unwrap()
     }
+
+    /// Whether it ends a job.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.kind(), "ai_chat" | "generation_complete" | "generation_failed")
+    }
 }
 
 /// An open stream.
 pub struct Stream {
-    bytes: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    pieces: BoxStream<'static, Bytes>,
     buffer: Vec<u8>,
     events: VecDeque<Event>,
     /// The newest id: what a browser would send as `Last-Event-ID`.
@@ -50,8 +56,13 @@ impl Stream {
     /// The stream in an answer.
     pub fn of(response: Response) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let bytes = response.bytes_stream().boxed();
-        Self { bytes, buffer: Vec::new(), events: VecDeque::new(), last_id: None, retry: None, opened: None }
+        // A stream that breaks ends.
+        Self::of_pieces(response.bytes_stream().take_while(|piece| ready(piece.is_ok())).filter_map(|piece| ready(piece.ok())).boxed())
+    }
+
+    /// The stream in the pieces of a body.
+    pub fn of_pieces(pieces: BoxStream<'static, Bytes>) -> Self {
+        Self { pieces, buffer: Vec::new(), events: VecDeque::new(), last_id: None, retry: None, opened: None }
     }
 
     /// Reads `stream_ready`, which must be first.
@@ -79,7 +90,7 @@ impl Stream {
                 }
                 return Some(event);
             }
-            let piece = self.bytes.next().await?.ok()?;
+            let piece = self.pieces.next().await?;
             self.buffer.extend_from_slice(&piece);
             self.parse();
         }
@@ -114,6 +125,7 @@ impl Stream {
     }
 
     /// Reads until the stream ends, and gives what came.
+    #[expect(clippy::wrong_self_convention, reason = "it says how far is read")]
     pub async fn to_end(&mut self) -> Vec<Event> {
         let read = async {
             let mut events = Vec::new();

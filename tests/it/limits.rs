@@ -1,0 +1,106 @@
+//! How many streams there may be, and what is told to whom there is no place for.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{
+    answer::Answer,
+    app::App,
+    eventually,
+    person::{GENERAL, Person},
+    sse::Stream,
+};
+
+/// There is no place for a stream of this person.
+async fn turned_down(person: &Person, status: u16, code: &str) {
+    let answer = Answer::to(person.stream_request(&[GENERAL], None)).await;
+    answer.is_problem(status, code, None);
+    assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
+}
+
+/// Waits for a place: that a stream is gone is noticed a little later.
+async fn listen_again(person: &Person) -> Stream {
+    eventually("there is a place again", async || {
+        let response = person.stream_request(&[GENERAL], None).send().await.unwrap();
+        (response.status() == 200).then(|| Stream::of(response))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_user_may_have_so_many_streams() {
+    let app = App::with(&[("PERSONA_MAX_STREAMS_PER_USER", "2")]);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (first, _second) = (ada.listen(&[GENERAL]).await, ada.listen(&[]).await);
+    turned_down(&ada, 429, "too_many_streams").await;
+    let _his = ben.listen(&[GENERAL]).await;
+    drop(first);
+    let _third = listen_again(&ada).await;
+    turned_down(&ada, 429, "too_many_streams").await;
+}
+
+#[tokio::test]
+async fn one_address_may_have_so_many_streams() {
+    let app = App::with(&[("PERSONA_MAX_STREAMS_PER_ADDRESS", "2")]);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (_first, second) = (ada.listen(&[GENERAL]).await, ben.listen(&[]).await);
+    turned_down(&ada, 429, "too_many_streams").await;
+    turned_down(&ben, 429, "too_many_streams").await;
+    drop(second);
+    let _third = listen_again(&ada).await;
+}
+
+#[tokio::test]
+async fn the_server_may_have_so_many_streams() {
+    let app = App::with(&[("PERSONA_MAX_STREAMS", "1")]);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let first = ada.listen(&[GENERAL]).await;
+    turned_down(&ben, 503, "server_full").await;
+    // All else is served.
+    ben.say(GENERAL, "Hello").await;
+    drop(first);
+    let _second = listen_again(&ben).await;
+}
+
+#[tokio::test]
+async fn zero_is_no_limit() {
+    let none = ["PERSONA_MAX_STREAMS_PER_USER", "PERSONA_MAX_STREAMS_PER_ADDRESS", "PERSONA_MAX_STREAMS", "PERSONA_MAX_JOBS_PER_USER"];
+    let app = App::with(&none.map(|name| (name, "0")));
+    let ada = Person::new(&app, "Ada").await;
+    let mut streams = Vec::new();
+    for _ in 0..60 {
+        streams.push(ada.listen(&[GENERAL]).await);
+    }
+    ada.say(GENERAL, "Hello").await;
+    for stream in &mut streams {
+        assert_eq!(stream.next_of("chat").await.data["result"]["content"], "Hello");
+    }
+    ada.generate("text", &json!({"prompt": "A poem"})).await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_pinged_with_its_cursor() {
+    let app = App::with(&[("PERSONA_PING_MS", "200")]);
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let ping = stream.next_of("ping").await;
+    assert_eq!((ping.name.as_str(), ping.data.as_object().unwrap().len()), ("ping", 2));
+    assert!(ping.data["timestamp"].is_string());
+    let said = ada.say(GENERAL, "Hello").await;
+    let mut again = ada.resume(&[GENERAL], ping.id.as_deref()).await;
+    assert_eq!(again.next_logged().await.data["result"]["id"], said["id"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_old_is_asked_to_come_back() {
+    let app = App::with(&[("PERSONA_STREAM_LIFETIME_SECONDS", "1")]);
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let events = tokio::time::timeout(Duration::from_secs(5), stream.to_end()).await.unwrap();
+    let last = &events[events.len() - 1];
+    assert_eq!((last.name.as_str(), &last.data["reason"], &last.data["reconnect"]), ("closing", &json!("lifetime"), &json!(true)));
+    let said = ada.say(GENERAL, "Hello").await;
+    let mut back = ada.resume(&[GENERAL], stream.last_id.as_deref()).await;
+    assert_eq!(back.next_logged().await.data["result"]["id"], said["id"]);
+}
