@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Settings, server::Application};
+use crate::{bench::Bench, config::Settings, server::Application};
 
 /// A realtime chat-and-generation server: HTTP/2 in, Server-Sent Events out
 #[derive(Debug, Parser)]
@@ -28,6 +28,9 @@ enum Command {
     CheckConfig,
     /// Ask a running server whether it is alive; for a container's health check
     Health,
+    /// Measure how fast this program is on this machine
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 impl Cli {
@@ -40,6 +43,7 @@ impl Cli {
             None => serve(&self.settings),
             Some(Command::CheckConfig) => check_config(&self.settings),
             Some(Command::Health) => health(&self.settings),
+            Some(Command::Bench(bench)) => bench.run(),
         }
     }
 }
