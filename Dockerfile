@@ -2,6 +2,8 @@
 FROM rust:1-bookworm AS build
 WORKDIR /persona
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
+COPY .cargo .cargo
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src

@@ -16,7 +16,8 @@
 //!
 //! # The modules, along that way
 //! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`channel`], [`event`], [`job`], [`token`], [`wake`].
-//! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it.
+//! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
+//!   measures it from outside.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
 //! - [`store`]: what is durable, and all SQL: messages, the queue, the outbox.
 //! - [`outbox`]: from the store to the log, once.
@@ -56,6 +57,7 @@ pub mod realtime;
 pub mod worker;
 
 pub mod api;
+mod bench;
 pub mod cli;
 pub mod config;
 pub mod server;

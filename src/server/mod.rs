@@ -228,7 +228,7 @@ fn make_secret(path: &Path) -> Result<Secret> {
 }
 
 /// Raises the limit of open files as far as it goes, and says how far that is.
-fn raise_descriptor_limit() -> u64 {
+pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
