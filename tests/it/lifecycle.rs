@@ -17,7 +17,10 @@ use crate::support::{
 };
 
 fn database(app: &App) -> SqliteConnection {
-    SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap()
+    let mut connection = SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap();
+    // The server may be writing just now.
+    connection.batch_execute("pragma busy_timeout = 5000").unwrap();
+    connection
 }
 
 #[tokio::test]
