@@ -1,10 +1,8 @@
 //! The command line: what an operator can ask of the program.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+mod health;
+
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
@@ -39,7 +37,7 @@ impl Cli {
         match self.command {
             None => serve(&self.settings),
             Some(Command::CheckConfig) => check_config(&self.settings),
-            Some(Command::Health) => health(&self.settings),
+            Some(Command::Health) => health::ask(&self.settings),
         }
     }
 }
@@ -81,22 +79,5 @@ fn welcome(url: &str) -> Result<()> {
 fn check_config(settings: &Settings) -> Result<()> {
     let config = settings.read()?;
     println!("{config:#?}");
-    Ok(())
-}
-
-/// Exits with an error unless the server that these settings describe answers `GET /healthz`.
-fn health(settings: &Settings) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    let mut address = settings.read()?.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("nobody listens on {address}"))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    let status = answer.lines().next().unwrap_or_default();
-    anyhow::ensure!(status.contains(" 200 "), "{address} answers {status:?}");
     Ok(())
 }
