@@ -119,16 +119,17 @@ fn settings() -> Vec<Setting> {
 }
 
 /// Fails unless both have the same lines, in whatever order.
-fn same(page: &str, written: BTreeSet<String>, right: BTreeSet<String>) {
-    let list = |lines: BTreeSet<&String>| lines.into_iter().map(|line| format!("\n{line}")).collect::<String>();
-    let (missing, wrong) = (right.difference(&written).collect::<BTreeSet<_>>(), written.difference(&right).collect::<BTreeSet<_>>());
-    assert!(missing.is_empty() && wrong.is_empty(), "{page} must have:{}\n\n{page} must not have:{}", list(missing), list(wrong));
+fn same(page: &str, written: &BTreeSet<String>, right: &BTreeSet<String>) {
+    let missing: Vec<&str> = right.difference(written).map(String::as_str).collect();
+    let wrong: Vec<&str> = written.difference(right).map(String::as_str).collect();
+    assert!(missing.is_empty(), "{page} must have:\n{}\n", missing.join("\n"));
+    assert!(wrong.is_empty(), "{page} must not have:\n{}\n", wrong.join("\n"));
 }
 
 #[test]
 fn every_setting_stands_in_the_table_with_its_default_and_no_other_does() {
     let rows = page("docs/settings.md").lines().filter(|line| line.contains("`--")).map(str::to_owned).collect();
-    same("docs/settings.md", rows, settings().into_iter().map(|setting| setting.row).collect());
+    same("docs/settings.md", &rows, &settings().into_iter().map(|setting| setting.row).collect());
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn every_variable_stands_in_the_sample_with_its_default_and_no_other_does() {
     let sample = page(".env.sample");
     let is_setting = |line: &&str| !line.is_empty() && !line.starts_with("# ");
     let lines = sample.lines().filter(is_setting).map(str::to_owned).collect();
-    same(".env.sample", lines, settings().into_iter().filter_map(|setting| setting.line).collect());
+    same(".env.sample", &lines, &settings().into_iter().filter_map(|setting| setting.line).collect());
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod refused_identities;
 mod refused_requests;
 mod refused_texts;
 mod session;
+mod storage;
 mod support;
 mod typing;
 mod vanished;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod app;
+pub mod disk;
 pub mod person;
 pub mod raw;
 pub mod sse;
