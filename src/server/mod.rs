@@ -74,8 +74,9 @@ impl Application {
         let address = listener.local_addr()?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database)?);
         // No other process has this file, so whatever runs has died with the process that ran it.
-        store.expire_all().await?;
-        let media = MediaStore::open(config.data_dir.join("media")).context("can't make the folder of the pictures")?;
+        store.expire_all().await.with_context(|| format!("can't use {}", config.database.display()))?;
+        let pictures = config.data_dir.join("media");
+        let media = MediaStore::open(pictures.clone()).with_context(|| format!("can't make the folder of the pictures, {}", pictures.display()))?;
         let signer = Signer::new(&secret(config)?.0);
 
         let (registry, log) = hub(config);

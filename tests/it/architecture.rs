@@ -130,13 +130,11 @@ fn expand<'a>(tree: &'a str, before: &str, found: &mut Vec<String>) -> &'a str {
         }
         return &rest[1..];
     }
-    match rest.strip_prefix("::") {
-        Some(deeper) => expand(deeper, &format!("{path}::"), found),
-        None => {
-            found.push(path);
-            rest.strip_prefix('*').unwrap_or(rest)
-        }
+    if let Some(deeper) = rest.strip_prefix("::") {
+        return expand(deeper, &format!("{path}::"), found);
     }
+    found.push(path);
+    rest.strip_prefix('*').unwrap_or(rest)
 }
 
 /// Whether `path` is, or lies below, `allowed`.
@@ -157,15 +155,11 @@ fn imports_run_one_way() {
     let mut broken = Vec::new();
     for source in sources() {
         let Source { path, module, .. } = &source;
-        let (allowed, above): (&[&str], &[&str]) = match VOCABULARY.iter().position(|name| name == module) {
-            Some(place) => (&[], &VOCABULARY[..place]),
-            None => match MODULES.iter().find(|(name, _)| name == module) {
-                Some((_, allowed)) => (allowed, &VOCABULARY),
-                None => {
-                    broken.push(format!("{path}: `{module}` has no place in MODULES of tests/it/architecture.rs; say what it may import"));
-                    continue;
-                }
-            },
+        let word = VOCABULARY.iter().position(|name| name == module).map(|place| (&[][..], &VOCABULARY[..place]));
+        let part = || MODULES.iter().find(|(name, _)| name == module).map(|(_, allowed)| (*allowed, &VOCABULARY[..]));
+        let Some((allowed, above)) = word.or_else(part) else {
+            broken.push(format!("{path}: `{module}` has no place in MODULES of tests/it/architecture.rs; say what it may import"));
+            continue;
         };
         for (line, import) in source.imports() {
             let may = [module.as_str()].iter().chain(allowed).chain(above).any(|allowed| is_within(&import, allowed));

@@ -120,9 +120,10 @@ fn settings() -> Vec<Setting> {
 
 /// Fails unless both have the same lines, in whatever order.
 fn same(page: &str, written: &BTreeSet<String>, right: &BTreeSet<String>) {
-    let list = |lines: BTreeSet<&String>| lines.into_iter().map(|line| format!("\n{line}")).collect::<String>();
-    let (missing, wrong) = (right.difference(written).collect::<BTreeSet<_>>(), written.difference(right).collect::<BTreeSet<_>>());
-    assert!(missing.is_empty() && wrong.is_empty(), "{page} must have:{}\n\n{page} must not have:{}", list(missing), list(wrong));
+    let missing: Vec<&str> = right.difference(written).map(String::as_str).collect();
+    let wrong: Vec<&str> = written.difference(right).map(String::as_str).collect();
+    assert!(missing.is_empty(), "{page} must have:\n{}\n", missing.join("\n"));
+    assert!(wrong.is_empty(), "{page} must not have:\n{}\n", wrong.join("\n"));
 }
 
 #[test]

@@ -1,189 +1,141 @@
-//! From start to stop, and what stands in the way of either.
+//! From start to stop: what the start says, who may not start, and that a stop is clean.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
-use reqwest::{Method, StatusCode};
+use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::App,
+    app::{App, Builder},
     eventually,
     person::{GENERAL, Person},
 };
 
-fn database(app: &App) -> SqliteConnection {
-    let mut connection = SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap();
-    // The server may be writing just now.
-    connection.batch_execute("pragma busy_timeout = 5000").unwrap();
-    connection
+/// Settings under which a stream ends by itself before long, so that a command that reads one ends too.
+const SHORT_STREAMS: [(&str, &str); 2] = [("PERSONA_STREAM_LIFETIME_SECONDS", "1"), ("PERSONA_PING_MS", "100")];
+
+#[tokio::test]
+async fn the_start_says_where_it_listens_and_its_three_commands_work_as_they_stand() {
+    let app = App::with(&SHORT_STREAMS);
+    let commands = eventually("three commands", || async {
+        let log = app.log();
+        let commands: Vec<_> = log.lines().filter(|line| line.starts_with("  curl ")).map(str::to_owned).collect();
+        (commands.len() == 3).then_some(commands)
+    });
+    let commands = commands.await;
+    assert!(app.log().contains(&format!("listening on {}\n", app.url)), "{}", app.log());
+
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("curl() {{ command curl --silent --show-error --fail --max-time 20 \"$@\"; }}\n{}\nwait", commands.join("\n"));
+    let ran = Command::new("sh").args(["-euc", &script]).current_dir(&folder).output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    for part in [r#""token":"#, r#""type":"stream_ready""#, r#""jobId":"#] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 }
 
 #[tokio::test]
-async fn the_start_says_where_it_listens_and_how_to_try_it() {
-    let app = App::start();
-    let said = eventually("the three lines to try", || async { Some(app.log()).filter(|log| log.matches("\n  curl ").count() == 3) }).await;
-    assert!(said.contains(&format!("listening on {}", app.url)), "{said}");
-}
-
-#[tokio::test]
-async fn a_termination_tells_the_streams_and_closes_the_database_clean() {
+async fn a_termination_tells_every_stream_and_leaves_nothing_beside_the_database() {
     let mut app = App::start();
     let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
+    let ben = Person::with_client(&app, "Ben", Client::builder().http2_prior_knowledge().build().unwrap()).await;
+    let streams = [ada.listen(&[GENERAL]).await, ben.listen(&[GENERAL]).await];
     ada.say(GENERAL, "kept").await;
     app.signal("TERM");
-    let closing = stream.to_end().await.pop().unwrap();
-    assert_eq!((closing.name.as_str(), &closing.data["reason"], &closing.data["reconnect"]), ("closing", &json!("drain"), &json!(true)));
+    for mut stream in streams {
+        let closing = stream.to_end().await.pop().unwrap();
+        assert_eq!((closing.name.as_str(), &closing.data["reason"], &closing.data["reconnect"]), ("closing", &json!("drain"), &json!(true)));
+    }
     assert!(app.wait(), "{}", app.log());
     let left: Vec<_> = std::fs::read_dir(app.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(!left.iter().any(|name| name.ends_with("-wal")), "{left:?}");
+    assert!(!left.iter().any(|name| name.ends_with("-wal") || name.ends_with("-shm")), "{left:?}");
 
-    let app = app.restart();
+    let _app = app.restart();
     let history = ada.get(&format!("/api/chat/messages?channel={GENERAL}")).await;
     assert_eq!(history["messages"][0]["content"], json!("kept"));
-    drop(app);
 }
 
-#[test]
-fn a_termination_ends_the_first_process_of_a_container_too() {
-    let builder = App::builder(&[]);
-    let mut command = Command::new("unshare");
-    // The shell outside waits for the server inside, which is process 1 of its own namespace.
-    command.args(["--fork", "--pid", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_persona")]);
-    command.env("PERSONA_LISTEN", "127.0.0.1:0").env("PERSONA_DATA_DIR", builder.data()).stdout(Stdio::piped());
-    let mut outside = command.spawn().unwrap();
-    let mut lines = BufReader::new(outside.stdout.take().unwrap()).lines();
-    assert!(lines.next().unwrap().unwrap().starts_with("listening on "));
-    let inside = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outside.id())).unwrap();
-    assert!(Command::new("kill").args(["-TERM", inside.trim()]).status().unwrap().success());
-    assert!(outside.wait().unwrap().success());
+#[tokio::test]
+async fn an_interruption_is_a_stop_as_well() {
+    let mut app = App::start();
+    app.signal("INT");
+    assert!(app.wait(), "{}", app.log());
 }
 
-#[test]
-fn a_second_server_on_the_same_data_is_refused_with_the_reason() {
+#[tokio::test]
+async fn a_termination_ends_the_first_process_of_a_container_too() {
+    let namespace = ["unshare", "--map-root-user", "--fork", "--pid", "--kill-child"].map(str::to_owned).to_vec();
+    if !Command::new(&namespace[0]).args(&namespace[1..]).arg("true").status().unwrap().success() {
+        eprintln!("no process namespace can be made here: this test says nothing");
+        return;
+    }
+    let mut app = App::builder(&[]).through(namespace).start();
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[]).await;
+    // What was started waits outside for the server, which is process 1 of its namespace.
+    let inside = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", app.pid())).unwrap();
+    assert!(Command::new("kill").args(["-s", "TERM", inside.trim()]).status().unwrap().success());
+    assert_eq!(stream.to_end().await.pop().unwrap().data["reason"], json!("drain"));
+    assert!(app.wait(), "{}", app.log());
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_data_is_refused_and_the_first_one_serves_on() {
     let app = App::start();
-    let data = app.data();
-    let second = App::builder(&[("PERSONA_DATA_DIR", data.to_str().unwrap())]);
-    let said = second.try_start().err().expect("two servers share one database");
-    assert!(said.contains("another persona uses") && said.contains("persona.sqlite"), "{said}");
+    let ada = Person::new(&app, "Ada").await;
+    let said = App::builder(&[("PERSONA_DATA_DIR", app.data().to_str().unwrap())]).refusal();
+    assert!(said.contains("another persona uses") && said.contains(app.data().join("persona.sqlite").to_str().unwrap()), "{said}");
+    ada.say(GENERAL, "still here").await;
 }
 
 #[test]
 fn an_address_that_is_taken_is_named() {
     let app = App::start();
-    let said = App::builder(&[("PERSONA_LISTEN", &app.address.to_string())]).try_start().err().expect("two servers share one address");
+    let said = App::builder(&[("PERSONA_LISTEN", &app.address.to_string())]).refusal();
     assert!(said.contains(&format!("can't listen on {}", app.address)), "{said}");
 }
 
 #[test]
-fn a_damaged_database_is_named_and_left_alone() {
-    let builder = App::builder(&[]);
-    let (data, _kept) = (builder.data(), builder.folder());
-    std::fs::create_dir_all(&data).unwrap();
-    let damaged: Vec<u8> = (0..8192_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    std::fs::write(data.join("persona.sqlite"), &damaged).unwrap();
-    let said = builder.try_start().err().expect("a damaged database is served");
-    assert!(said.contains("persona.sqlite") && said.contains("not a database"), "{said}");
-    assert_eq!(std::fs::read(data.join("persona.sqlite")).unwrap(), damaged);
+fn settings_that_are_wrong_are_all_told_before_anything_is_made() {
+    let builder = App::builder(&[("PERSONA_LISTEN", "nowhere"), ("PERSONA_SECRET", "short"), ("PERSONA_PING_MS", "soon")]);
+    let data = builder.data();
+    let said = builder.refusal();
+    assert!(["PERSONA_LISTEN", "PERSONA_SECRET", "PERSONA_PING_MS"].iter().all(|name| said.contains(name)), "{said}");
+    assert!(!said.contains("short") && !data.exists(), "{said}");
+}
+
+/// Whether `persona health` finds the server well, and what it says.
+fn health(app: &App, flag: Option<&str>) -> (bool, String) {
+    let asked =
+        Command::new(env!("CARGO_BIN_EXE_persona")).args(flag).args(["--listen", &app.address.to_string(), "health"]).env_clear().output().unwrap();
+    (asked.status.success(), String::from_utf8(asked.stderr).unwrap())
+}
+
+#[test]
+fn health_is_asked_of_a_running_server_with_and_without_tls() {
+    for flag in [None, Some("--dev-tls")] {
+        let builder = App::builder(&[]);
+        let mut app = flag.into_iter().fold(builder, Builder::flag).start();
+        assert_eq!(health(&app, flag), (true, String::new()));
+        app.kill();
+        let (is_well, said) = health(&app, flag);
+        assert!(!is_well && said.contains(&format!("nobody listens on {}", app.address)), "{said}");
+    }
 }
 
 #[tokio::test]
-async fn while_another_program_locks_the_database_a_message_is_refused_and_nothing_is_stored() {
+async fn a_secret_is_made_once_and_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     let app = App::start();
     let ada = Person::new(&app, "Ada").await;
-    ada.say(GENERAL, "before").await;
-    let mut other = database(&app);
-    other.batch_execute("begin exclusive").unwrap();
-    let refused = ada.post("/api/chat/messages", &json!({"channel": GENERAL, "content": "locked out", "reply": false})).await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.headers().contains_key("retry-after"));
-    assert_eq!(refused.json::<Value>().await.unwrap()["code"], json!("storage_unavailable"));
-    other.batch_execute("rollback").unwrap();
-    ada.say(GENERAL, "after").await;
-    let history = ada.get(&format!("/api/chat/messages?channel={GENERAL}")).await;
-    let kept: Vec<_> = history["messages"].as_array().unwrap().iter().map(|message| message["content"].clone()).collect();
-    assert_eq!(kept, [json!("before"), json!("after")]);
-}
-
-/// A file system of its own, of two megabytes.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder.path()).status().unwrap();
-        assert!(mounted.success(), "this test mounts a small file system, which needs root");
-        Self(folder)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Whoever still has a file open there keeps it only for as long as that.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_clearly_and_keeps_exactly_what_was_acknowledged() {
-    let disk = SmallDisk::new();
-    let data = disk.path().join("data");
-    let app = App::with(&[("PERSONA_DATA_DIR", data.to_str().unwrap())]);
-    let ada = Person::new(&app, "Ada").await;
-    let long = "x".repeat(7_900);
-    let mut acknowledged = Vec::new();
-    let refusal = loop {
-        let content = format!("{} {long}", acknowledged.len());
-        let answer = ada.post("/api/chat/messages", &json!({"channel": GENERAL, "content": content})).await;
-        if answer.status() != StatusCode::ACCEPTED {
-            break answer;
-        }
-        acknowledged.push(content);
-        assert!(acknowledged.len() < 1_000, "the disk is never full");
-    };
-    assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refusal.headers().contains_key("retry-after"));
-    assert_eq!(refusal.json::<Value>().await.unwrap()["code"], json!("storage_full"));
-
-    let mut kept = Vec::new();
-    let mut before = String::new();
-    loop {
-        let page = ada.get(&format!("/api/chat/messages?channel={GENERAL}&limit=200{before}")).await;
-        let messages = page["messages"].as_array().unwrap();
-        kept.extend(messages.iter().filter(|message| message["role"] == "user").map(|message| message["content"].as_str().unwrap().to_owned()));
-        let Some(next) = page["nextBefore"].as_str() else { break };
-        before = format!("&before={next}");
-    }
-    kept.sort();
-    acknowledged.sort();
-    assert_eq!(kept, acknowledged);
-    assert_eq!(ada.request(Method::GET, "/healthz").send().await.unwrap().status(), StatusCode::OK);
-}
-
-#[derive(diesel::QueryableByName)]
-struct Check {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    integrity_check: String,
-}
-
-#[tokio::test]
-async fn a_database_is_sound_after_kill_upon_kill() {
-    let mut app = App::start();
-    let ada = Person::new(&app, "Ada").await;
-    for round in 0..5 {
-        ada.say(GENERAL, &round.to_string()).await;
-        app.kill();
-        app = app.restart();
-    }
-    let checked: Vec<Check> = diesel::sql_query("pragma integrity_check").load(&mut database(&app)).unwrap();
-    assert_eq!(checked[0].integrity_check, "ok");
+    let secret = app.data().join("secret");
+    let (mode, first) = (secret.metadata().unwrap().permissions().mode(), std::fs::read(&secret).unwrap());
+    assert_eq!((mode & 0o777, first.len()), (0o600, 32));
+    let app = app.restart();
+    assert_eq!(std::fs::read(&secret).unwrap(), first);
+    let session: Value = ada.get("/api/session").await;
+    assert_eq!(session["userId"], json!(ada.id));
+    drop(app);
 }

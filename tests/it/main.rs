@@ -29,6 +29,7 @@ mod refused_sizes;
 mod refused_texts;
 mod session;
 mod settings;
+mod storage;
 mod support;
 mod tls;
 mod typing;

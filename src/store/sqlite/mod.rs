@@ -234,8 +234,8 @@ impl Store for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        // Takes the write lock and touches a page, so that a full or failing disk shows.
-        self.writer.call(|connection| diesel::sql_query("update outbox set created_at = created_at where false").execute(connection).map(drop)).await
+        // Writes a page, the same as it was, so that a full or failing disk shows.
+        self.writer.call(|connection| diesel::sql_query("pragma user_version = 0").execute(connection).map(drop)).await
     }
 
     async fn close(&self) {

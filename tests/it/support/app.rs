@@ -18,6 +18,8 @@ use super::DEADLINE;
 pub struct Builder {
     settings: Vec<(String, String)>,
     flags: Vec<String>,
+    /// The command that starts the program, where it is not started directly.
+    through: Vec<String>,
     folder: Arc<TempDir>,
 }
 
@@ -32,6 +34,7 @@ pub struct App {
     folder: Arc<TempDir>,
     settings: Vec<(String, String)>,
     flags: Vec<String>,
+    through: Vec<String>,
 }
 
 impl App {
@@ -57,7 +60,7 @@ impl App {
             ("RUST_LOG", "info"),
         ];
         let settings = defaults.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Builder { settings, flags: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+        Builder { settings, flags: Vec::new(), through: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
     }
 
     /// Its data folder.
@@ -107,7 +110,7 @@ impl App {
     fn builder_at_its_address(&self) -> Builder {
         let listen = ("PERSONA_LISTEN".to_owned(), self.address.to_string());
         let settings = self.settings.iter().cloned().chain([listen]).collect();
-        Builder { settings, flags: self.flags.clone(), folder: self.folder.clone() }
+        Builder { settings, flags: self.flags.clone(), through: self.through.clone(), folder: self.folder.clone() }
     }
 
     /// Starts it again on the same data, at the same address, after it has ended.
@@ -137,6 +140,12 @@ impl Builder {
         self
     }
 
+    /// Started by this command, which must become the program: `nsenter … persona`.
+    pub fn through(mut self, command: Vec<String>) -> Self {
+        self.through = command;
+        self
+    }
+
     /// Where its data will be.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -149,10 +158,19 @@ impl Builder {
 
     /// The command that starts it, with no settings but its own.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_persona"));
-        command.args(&self.flags).env_clear().env("PERSONA_DATA_DIR", self.data()).envs(self.settings.iter().cloned());
+        let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_persona")]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(&self.flags).env_clear().env("PERSONA_DATA_DIR", self.data()).envs(self.settings.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command
+    }
+
+    /// What it says where it does not come up, which must be so.
+    pub fn refusal(&self) -> String {
+        let ended = self.command().output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        said
     }
 
     /// Starts it, and waits until it accepts connections.
@@ -192,7 +210,7 @@ impl Builder {
             return Err(log.lock().unwrap().clone());
         };
         let address = url.split("://").nth(1).unwrap().parse().unwrap();
-        Ok(App { child, address, url, log, folder: self.folder, settings: self.settings, flags: self.flags })
+        Ok(App { child, address, url, log, folder: self.folder, settings: self.settings, flags: self.flags, through: self.through })
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod app;
 pub mod browser;
+pub mod disk;
 pub mod http2;
 pub mod person;
 pub mod provider;
