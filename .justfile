@@ -19,9 +19,9 @@ test *filter:
 fmt:
     cargo fmt
 
-# Licences and bans of what is built upon (needs cargo-deny)
+# Advisories, licences and bans of what is built upon (needs cargo-deny)
 deny:
-    cargo deny check licenses bans sources
+    cargo deny check
 
 # The code's documentation, in a browser
 doc:
