@@ -263,3 +263,55 @@ pub(super) fn depth(connection: &mut SqliteConnection) -> Result<Depth, Error> {
     let running: i64 = job::table.filter(HELD).count().get_result(connection)?;
     Ok(Depth { waiting: waiting.cast_unsigned(), running: running.cast_unsigned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::Connection as _;
+
+    use super::*;
+    use crate::job::ImageSize;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    fn empty() -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        super::super::migrate(&mut connection).unwrap();
+        connection
+    }
+
+    fn add(connection: &mut SqliteConnection, user: &str) -> JobId {
+        let work = Work::GenerateImage { prompt: "a lake".into(), size: ImageSize::default(), model: None };
+        let new = NewJob::new(user.parse().unwrap(), work);
+        enqueue(connection, &new).unwrap();
+        new.id
+    }
+
+    fn claimed(connection: &mut SqliteConnection, limit: usize) -> Vec<(JobId, u32)> {
+        claim(connection, limit, LEASE).unwrap().into_iter().map(|job| (job.fence.job, job.fence.attempt)).collect()
+    }
+
+    #[test]
+    fn users_take_turns_and_each_ones_jobs_keep_their_order() {
+        let mut connection = empty();
+        let ada: Vec<JobId> = (0..3).map(|_| add(&mut connection, "ada")).collect();
+        let ben: Vec<JobId> = (0..2).map(|_| add(&mut connection, "ben")).collect();
+        assert_eq!(claimed(&mut connection, 4), [(ada[0], 1), (ben[0], 1), (ada[1], 1), (ben[1], 1)]);
+        // Whoever comes now stands in the turn that is being served.
+        let eve = add(&mut connection, "eve");
+        assert_eq!(claimed(&mut connection, 4), [(ada[2], 1), (eve, 1)]);
+        assert_eq!(claimed(&mut connection, 4), []);
+    }
+
+    #[test]
+    fn a_job_that_failed_is_claimed_again_when_it_is_due_and_not_before() {
+        let mut connection = empty();
+        let (soon, later) = (add(&mut connection, "ada"), add(&mut connection, "ben"));
+        for fence in claim(&mut connection, 2, LEASE).unwrap().into_iter().map(|job| job.fence) {
+            let pause = if fence.job == soon { Duration::ZERO } else { LEASE };
+            assert!(retry(&mut connection, fence, pause, "it failed").unwrap());
+        }
+        assert_eq!(claimed(&mut connection, 2), [(soon, 2)]);
+        let due = next_due(&mut connection).unwrap().unwrap();
+        assert!(due > LEASE / 2 && due <= LEASE, "{later} is due in {due:?}");
+    }
+}
