@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod cancel;
+mod chat;
 mod flows;
 mod history;
 mod http1;
@@ -21,6 +22,7 @@ mod refused_sizes;
 mod refused_texts;
 mod session;
 mod settings;
+mod streams;
 mod support;
 mod tls;
 mod typing;
