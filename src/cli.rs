@@ -12,6 +12,7 @@ use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    bench::Bench,
     config::{Settings, Tls},
     server::{Application, tls},
 };
@@ -32,6 +33,9 @@ enum Command {
     CheckConfig,
     /// Ask a running server whether it is alive; for a container's health check
     Health,
+    /// Measure how fast this program is on this machine
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 impl Cli {
@@ -51,6 +55,7 @@ impl Cli {
             None => serve(&self.settings),
             Some(Command::CheckConfig) => check_config(&self.settings),
             Some(Command::Health) => health(&self.settings),
+            Some(Command::Bench(bench)) => bench.run(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The settings: the only reader of the environment and the command line.
 //!
 //! Every setting is a flag and an environment variable of the same name, and the flag wins. They arrive as text and leave as
-//! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them.
+//! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them. What a part of the product is
+//! told of them it defines itself: refuses to be imported by any part that it configures.
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -9,7 +10,13 @@ use clap::Args;
 
 use crate::{
     log::Limits,
+    providers::{
+        Key,
+        router::{Routes, Target},
+        setup::{self, Account, ProviderConfig},
+    },
     realtime::{Manners, limits::Most},
+    worker::WorkerConfig,
 };
 
 /// The settings as they are given.
@@ -87,6 +94,36 @@ pub struct Settings {
     /// How fast the built-in offline provider speaks, in milliseconds a word
     #[arg(long = "persona-offline-pace-ms", env = "PERSONA_OFFLINE_PACE_MS", default_value = "30", value_name = "MS")]
     offline_pace_ms: String,
+    /// LaoZhang's key
+    #[arg(long = "laozhang-api-key", env = "LAOZHANG_API_KEY", hide_env_values = true, value_name = "KEY")]
+    laozhang_api_key: Option<String>,
+    /// LaoZhang's address
+    #[arg(long = "laozhang-base-url", env = "LAOZHANG_BASE_URL", default_value = setup::LAOZHANG_URL, value_name = "URL")]
+    laozhang_base_url: String,
+    /// Gemini's key
+    #[arg(long = "gemini-api-key", env = "GEMINI_API_KEY", hide_env_values = true, value_name = "KEY")]
+    gemini_api_key: Option<String>,
+    /// Gemini's address
+    #[arg(long = "gemini-base-url", env = "GEMINI_BASE_URL", default_value = setup::GEMINI_URL, value_name = "URL")]
+    gemini_base_url: String,
+    /// The key of OpenAI, or of whoever speaks its protocol at OPENAI_BASE_URL
+    #[arg(long = "openai-api-key", env = "OPENAI_API_KEY", hide_env_values = true, value_name = "KEY")]
+    openai_api_key: Option<String>,
+    /// Where OpenAI's protocol is spoken: OpenRouter, Ollama, vLLM…; a server of one's own needs no key
+    #[arg(long = "openai-base-url", env = "OPENAI_BASE_URL", default_value = setup::OPENAI_URL, value_name = "URL")]
+    openai_base_url: String,
+    /// Who answers in rooms, in order: provider/model,provider/model [default: from the keys]
+    #[arg(long = "persona-chat-route", env = "PERSONA_CHAT_ROUTE", value_name = "TARGETS")]
+    chat_route: Option<String>,
+    /// Who writes texts, in order [default: from the keys]
+    #[arg(long = "persona-text-route", env = "PERSONA_TEXT_ROUTE", value_name = "TARGETS")]
+    text_route: Option<String>,
+    /// Who draws, in order [default: from the keys]
+    #[arg(long = "persona-image-route", env = "PERSONA_IMAGE_ROUTE", value_name = "TARGETS")]
+    image_route: Option<String>,
+    /// Fetch pictures from private addresses too, where a provider of one's own gives such URLs
+    #[arg(long = "persona-local-pictures", env = "PERSONA_LOCAL_PICTURES")]
+    local_pictures: bool,
     /// How long a server that stops still answers, so that whoever sends it clients sees that it is not ready, in milliseconds
     #[arg(long = "persona-drain-ms", env = "PERSONA_DRAIN_MS", default_value = "100", value_name = "MS")]
     drain_ms: String,
@@ -117,16 +154,8 @@ pub struct Config {
     pub session_lasts: Duration,
     pub manners: Manners,
     pub log: Limits,
-    pub offline_pace: Duration,
+    pub providers: ProviderConfig,
     pub drain: Duration,
-    pub stop_within: Duration,
-}
-
-/// How jobs are run.
-#[derive(Debug, Clone, Copy)]
-pub struct WorkerConfig {
-    pub slots: usize,
-    pub lease: Duration,
     pub stop_within: Duration,
 }
 
@@ -200,7 +229,10 @@ impl Settings {
                 bytes: count(&self.log_bytes, "PERSONA_LOG_BYTES", &mut wrong, 1024),
                 retention: seconds(count(&self.log_hours, "PERSONA_LOG_HOURS", &mut wrong, 1).saturating_mul(3600)),
             },
-            offline_pace: millis(count(&self.offline_pace_ms, "PERSONA_OFFLINE_PACE_MS", &mut wrong, 0)),
+            providers: ProviderConfig {
+                offline_pace: millis(count(&self.offline_pace_ms, "PERSONA_OFFLINE_PACE_MS", &mut wrong, 0)),
+                ..self.providers(&mut wrong)
+            },
             drain: millis(count(&self.drain_ms, "PERSONA_DRAIN_MS", &mut wrong, 100)),
             stop_within: seconds(count(&self.stop_seconds, "PERSONA_STOP_SECONDS", &mut wrong, 0)),
         };
@@ -227,6 +259,38 @@ impl Settings {
             wrong.0.push(format!("PERSONA_SECRET: {} bytes are too few, expected at least 32", secret.len()));
         }
         Some(Secret(secret.clone().into_bytes()))
+    }
+
+    fn providers(&self, wrong: &mut Wrong) -> ProviderConfig {
+        let account = |key: &Option<String>, base_url: &str| {
+            let key = key.as_deref().map(str::trim).filter(|key| !key.is_empty())?;
+            Some(Account { key: Key::new(key), base_url: base_url.to_owned() })
+        };
+        let own_server =
+            || (self.openai_base_url != setup::OPENAI_URL).then(|| Account { key: Key::default(), base_url: self.openai_base_url.clone() });
+        for (name, url) in
+            [("LAOZHANG_BASE_URL", &self.laozhang_base_url), ("GEMINI_BASE_URL", &self.gemini_base_url), ("OPENAI_BASE_URL", &self.openai_base_url)]
+        {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                wrong.add(name, url, "a URL that begins with https:// or http://");
+            }
+        }
+        let config = ProviderConfig {
+            laozhang: account(&self.laozhang_api_key, &self.laozhang_base_url),
+            gemini: account(&self.gemini_api_key, &self.gemini_base_url),
+            openai: account(&self.openai_api_key, &self.openai_base_url).or_else(own_server),
+            routes: Routes {
+                chat: wrong.targets("PERSONA_CHAT_ROUTE", self.chat_route.as_deref()),
+                text: wrong.targets("PERSONA_TEXT_ROUTE", self.text_route.as_deref()),
+                image: wrong.targets("PERSONA_IMAGE_ROUTE", self.image_route.as_deref()),
+            },
+            may_be_local: self.local_pictures,
+            offline_pace: Duration::ZERO,
+        };
+        for target in config.targets_without_account() {
+            wrong.0.push(format!("{target}: a route names a provider that has no key; expected laozhang, gemini or openai, with its key set"));
+        }
+        config
     }
 
     fn tls(&self, wrong: &mut Wrong) -> Tls {
@@ -257,6 +321,15 @@ struct Wrong(Vec<String>);
 impl Wrong {
     fn add(&mut self, name: &str, text: &str, right: &str) {
         self.0.push(format!("{name}: {text:?} is wrong, expected {right}"));
+    }
+
+    fn targets(&mut self, name: &str, text: Option<&str>) -> Vec<Target> {
+        let text = text.unwrap_or_default().trim();
+        let targets: Result<Vec<Target>, _> = text.split(',').filter(|target| !target.is_empty()).map(str::parse).collect();
+        targets.unwrap_or_else(|_| {
+            self.add(name, text, "provider/model,provider/model, a provider being laozhang, gemini or openai");
+            Vec::new()
+        })
     }
 
     fn number(&mut self, text: &str, name: &str, least: usize, most: usize) -> usize {

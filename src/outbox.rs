@@ -4,7 +4,13 @@
 //! left. The log takes an outbox event once, so that both may try. What is published is forgotten in batches. Refuses to
 //! publish anything that isn't durable yet.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -29,6 +35,8 @@ pub struct Outbox {
     store: Arc<dyn Store>,
     log: Arc<dyn EventLog>,
     published: mpsc::UnboundedSender<OutboxId>,
+    /// How many are published and not forgotten yet.
+    remembered: Arc<AtomicUsize>,
 }
 
 impl Outbox {
@@ -36,8 +44,8 @@ impl Outbox {
     #[must_use]
     pub fn start(store: Arc<dyn Store>, log: Arc<dyn EventLog>) -> Self {
         let (published, to_forget) = mpsc::unbounded_channel();
-        let outbox = Self { store: store.clone(), log, published };
-        actix_rt::spawn(forget(store, to_forget));
+        let outbox = Self { store: store.clone(), log, published, remembered: Arc::default() };
+        actix_rt::spawn(forget(store, to_forget, outbox.remembered.clone()));
         actix_rt::spawn(outbox.clone().sweep());
         outbox
     }
@@ -45,8 +53,11 @@ impl Outbox {
     /// Publishes an event that is durable. Where the log can't be reached it stays for the sweep.
     pub async fn publish(&self, outgoing: &Outgoing) {
         match self.log.publish(Publication::once(&outgoing.event, outgoing.id)).await {
-            // The receiver lives as long as this process serves; what it misses the sweep finds again.
-            Ok(_) => drop(self.published.send(outgoing.id)),
+            Ok(_) => {
+                self.remembered.fetch_add(1, Ordering::Relaxed);
+                // The receiver lives as long as this process serves; what it misses the sweep finds again.
+                let _ = self.published.send(outgoing.id);
+            }
             Err(error @ LogError::Unavailable(_)) => log::warn!("{error}; the event waits in the outbox"),
             Err(error @ LogError::Fenced(_)) => log::error!("{error}, though outbox events have no fence"),
         }
@@ -74,6 +85,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// Waits a little until what is published is forgotten, so that the next life has nothing to publish again.
+    pub async fn settle(&self) {
+        for _ in 0..100 {
+            if self.remembered.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            actix_rt::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn sweep(self) {
         let mut age = Duration::ZERO;
         loop {
@@ -89,13 +110,15 @@ impl Outbox {
     }
 }
 
-async fn forget(store: Arc<dyn Store>, mut published: mpsc::UnboundedReceiver<OutboxId>) {
+async fn forget(store: Arc<dyn Store>, mut published: mpsc::UnboundedReceiver<OutboxId>, remembered: Arc<AtomicUsize>) {
     let mut ids = Vec::new();
     while published.recv_many(&mut ids, BATCH).await > 0 {
+        let count = ids.len();
         if let Err(error) = store.forget_published(std::mem::take(&mut ids)).await {
             // They are published again by the sweep, and the log takes them once.
             log::warn!("published events can't be forgotten yet: {error}");
         }
+        remembered.fetch_sub(count, Ordering::Relaxed);
         // Lets more come together; nobody waits for this.
         actix_rt::time::sleep(Duration::from_millis(20)).await;
     }

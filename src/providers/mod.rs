@@ -3,12 +3,22 @@
 //! A provider answers with a stream: what it has, as it has it. Dropping the stream stops the work. Refuses to know about
 //! jobs, channels and events: a provider is asked and answers.
 
+pub mod error;
+mod event_stream;
+pub mod gemini;
+pub mod http;
 pub mod offline;
+pub mod openai_compatible;
+mod picture;
+pub mod router;
+pub mod setup;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
+
+pub use self::error::{Fault, ProviderError};
 
 use crate::{
     event::{FinishReason, Usage},
@@ -16,18 +26,56 @@ use crate::{
     media::ImageType,
 };
 
+/// What opens a provider's door. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// A key; an empty one is none, for a server of one's own.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_empty() { "Key(none)" } else { "Key(…)" })
+    }
+}
+
 /// Who said something in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
+    /// Nobody: how the AI is to behave.
+    System,
     /// A person, by name.
     User(String),
     /// The AI.
     Assistant,
 }
 
+/// What a text is for: each may be served by another provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reply in a room.
+    Chat,
+    /// A text of its own.
+    Text,
+}
+
 /// Asks for a text.
 #[derive(Debug, Clone)]
 pub struct TextRequest {
+    pub purpose: Purpose,
     /// The conversation, oldest first; the last turn is the one to answer.
     pub turns: Vec<(Role, String)>,
     pub model: Option<String>,
@@ -45,6 +93,8 @@ pub struct ImageRequest {
 /// A piece of a text that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextStep {
+    /// This provider begins, or begins anew in another's place: what came before is void.
+    Begin { provider: &'static str },
     /// More text, and where it is known how much is done, in percent.
     Delta { text: String, progress: Option<u8> },
     /// The text is complete.
@@ -54,6 +104,8 @@ pub enum TextStep {
 /// A step of a picture that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageStep {
+    /// This provider begins, or begins anew in another's place.
+    Begin { provider: &'static str },
     /// How much is done, in percent, and what is being done.
     Progress { percent: u8, message: String },
     /// The picture.
@@ -61,7 +113,7 @@ pub enum ImageStep {
 }
 
 /// What a provider gives, step by step; the last step is `Done`, or an error.
-pub type Steps<'a, T> = LocalBoxStream<'a, Result<T, ProviderError>>;
+pub type Steps<T> = LocalBoxStream<'static, Result<T, ProviderError>>;
 
 /// Makes texts and pictures.
 pub trait Provider: Send + Sync {
@@ -69,36 +121,8 @@ pub trait Provider: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Makes a text.
-    fn text(&self, request: TextRequest) -> Steps<'_, TextStep>;
+    fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep>;
 
     /// Makes a picture.
-    fn image(&self, request: ImageRequest) -> Steps<'_, ImageStep>;
-}
-
-/// Why a provider could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// It could not be reached, or broke off.
-    #[error("{provider} can't be reached: {detail}")]
-    Unavailable { provider: &'static str, detail: String, retry_after: Option<Duration> },
-    /// It won't do this, now or later.
-    #[error("{provider} refuses: {detail}")]
-    Refused { provider: &'static str, detail: String },
-}
-
-impl ProviderError {
-    /// Whether the same request may succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-
-    /// What its user may be told.
-    #[must_use]
-    pub fn safe_sentence(&self) -> &'static str {
-        match self {
-            Self::Unavailable { .. } => "The AI provider can't be reached at the moment.",
-            Self::Refused { .. } => "The AI provider has refused this request.",
-        }
-    }
+    fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep>;
 }

@@ -14,11 +14,12 @@ use crate::realtime::peer::Watch;
 
 /// How much of what is not yet sent the kernel takes: what is behind it waits where it is counted.
 const UNSENT: u32 = 64 * 1024;
-/// A client that doesn't answer for so long is dead, whether or not something is under way to it. Together these find a
-/// half-open connection in less than 30 s.
+/// A client is asked for a sign of life after so long without one, and is dead when it leaves that, or anything else, without
+/// an answer. The worst case is a ping that the stream sends just after such a question, and then waits for alone: a
+/// half-open connection is found within 30 s.
 const SILENT: Duration = Duration::from_secs(12);
 const PROBE_EVERY: Duration = Duration::from_secs(4);
-const UNANSWERED: Duration = Duration::from_secs(20);
+const UNANSWERED: Duration = Duration::from_secs(12);
 
 /// What the HTTP layer is given.
 pub type Accepted = (Wire, Protocol, Option<std::net::SocketAddr>);

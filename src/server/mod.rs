@@ -31,7 +31,6 @@ use crate::{
     log::{EventLog, MemoryLog},
     media::MediaStore,
     outbox::Outbox,
-    providers::{Provider, offline::Offline},
     realtime::{
         Manners,
         host::{Drain, Host},
@@ -67,6 +66,8 @@ impl Application {
     /// # Errors
     /// Where the store can't be opened, the address is taken, or a certificate is no good.
     pub async fn start(config: &Config) -> Result<Self> {
+        // Where one is installed already, it is this one.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let tls = tls::acceptor(&config.tls)?;
         let most_streams = config.most_streams(raise_descriptor_limit());
         let listener = TcpListener::bind(config.listen).with_context(|| format!("can't listen on {}", config.listen))?;
@@ -80,7 +81,7 @@ impl Application {
         let (registry, log) = hub(config);
         let outbox = Outbox::start(store.clone(), log.clone());
         let wakeups = Wakeups::default();
-        let provider: Arc<dyn Provider> = Arc::new(Offline { pace: config.offline_pace });
+        let provider = config.providers.build().context("can't talk to providers")?;
         let tools =
             Tools { store: store.clone(), log: log.clone(), outbox: outbox.clone(), provider, media: media.clone(), wakeups: wakeups.clone() };
         let worker = Worker::start(tools, config.worker).context("can't start the worker")?;
@@ -123,6 +124,7 @@ impl Application {
         }
         actix_rt::time::sleep(self.drain).await;
         tokio::join!(self.server.stop(true), self.worker.stop());
+        self.state.outbox.settle().await;
         self.store.close().await;
     }
 }
@@ -226,7 +228,7 @@ fn make_secret(path: &Path) -> Result<Secret> {
 }
 
 /// Raises the limit of open files as far as it goes, and says how far that is.
-fn raise_descriptor_limit() -> u64 {
+pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);

@@ -184,5 +184,11 @@ fn partial(work: Option<&Work>, job: &Claimed, streamed: Streamed, provider: &st
     if streamed.text.is_empty() {
         return None;
     }
-    Some(Running { stream_id: *stream_id, job_id: job.fence.job, text: streamed.text, seq: 0, provider: Some(provider.to_owned()) })
+    Some(Running {
+        stream_id: *stream_id,
+        job_id: job.fence.job,
+        text: streamed.text,
+        seq: 0,
+        provider: Some(streamed.provider.unwrap_or(provider).to_owned()),
+    })
 }

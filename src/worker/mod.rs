@@ -11,7 +11,7 @@ pub mod poller;
 pub mod publisher;
 pub mod rescuer;
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
@@ -20,7 +20,18 @@ use self::{
     poller::{Poller, StopClaiming},
     rescuer::Rescuer,
 };
-use crate::{config::WorkerConfig, log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
+use crate::{log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
+
+/// How jobs are run; all are settings.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerConfig {
+    /// Jobs that run at once.
+    pub slots: usize,
+    /// How long a job stays claimed without a sign of life.
+    pub lease: Duration,
+    /// How long a stop waits for running jobs.
+    pub stop_within: Duration,
+}
 
 /// What jobs are done with.
 #[derive(Clone)]

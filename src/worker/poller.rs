@@ -10,11 +10,10 @@ use actix::prelude::*;
 use tokio::sync::{broadcast::error::RecvError, oneshot};
 
 use super::{
-    Tools,
+    Tools, WorkerConfig,
     executor::{Abort, Execute, Executor, Reason},
 };
 use crate::{
-    config::WorkerConfig,
     id::JobId,
     job::{Claimed, Fence},
     store::{Renewed, StoreError},

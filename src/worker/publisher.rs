@@ -1,6 +1,6 @@
 //! Publishes what a running job has to say, under its fence.
 //!
-//! Pieces of text are gathered for at most [`GATHER`] before they become one event: the first goes at once, so that the
+//! Pieces of text are gathered for at most `GATHER` before they become one event: the first goes at once, so that the
 //! reader sees the reply begin, and from then on many small pieces travel as one. Refuses to publish for a job whose lease is
 //! lost: the log says so, and the job stops.
 
@@ -15,7 +15,7 @@ use crate::{
     id::{MessageId, StreamId},
     job::Fence,
     log::{LogError, Publication},
-    providers::{ProviderError, TextStep},
+    providers::{Fault, ProviderError, TextStep},
     store::StoreError,
 };
 
@@ -50,6 +50,8 @@ pub struct Publisher<'a> {
 pub struct Streamed {
     /// All of it so far.
     pub text: String,
+    /// Whose it is, once that is known.
+    pub provider: Option<&'static str>,
     /// What the provider said at its end, once it did.
     pub done: Option<Done>,
 }
@@ -68,6 +70,8 @@ pub struct Strand {
     pub stream_id: StreamId,
     pub provider: &'static str,
     pub reply_to: Option<MessageId>,
+    /// Something was told under this stream before, and is void.
+    pub restart: bool,
 }
 
 impl<'a> Publisher<'a> {
@@ -106,7 +110,7 @@ impl<'a> Publisher<'a> {
     /// Where the provider, the log or the store fails.
     pub async fn stream_text(
         &mut self,
-        strand: &Strand,
+        strand: &mut Strand,
         mut steps: impl Stream<Item = Result<TextStep, ProviderError>> + Unpin,
         streamed: &mut Streamed,
         tell_progress: bool,
@@ -121,12 +125,23 @@ impl<'a> Publisher<'a> {
                 step = steps.next() => Some(step),
             };
             match step {
+                Some(Some(Ok(TextStep::Begin { provider }))) => {
+                    strand.provider = provider;
+                    streamed.provider = Some(provider);
+                    gathered.clear();
+                    streamed.text.clear();
+                    // What was told of another provider's text is void.
+                    strand.restart |= seq > 0;
+                    (seq, told_percent) = (0, 0);
+                }
                 Some(Some(Ok(TextStep::Delta { text, progress }))) => {
                     streamed.text.push_str(&text);
                     gathered.push_str(&text);
-                    // The very first piece does not wait.
-                    let wait = if seq == 0 { Duration::ZERO } else { GATHER };
-                    due = due.or_else(|| Some(tokio::time::Instant::now() + wait));
+                    if seq == 0 {
+                        self.flush(strand, &mut gathered, &mut seq).await?;
+                    } else {
+                        due = due.or_else(|| Some(tokio::time::Instant::now() + GATHER));
+                    }
                     if let Some(percent) = progress.filter(|percent| percent / 10 > told_percent / 10) {
                         told_percent = percent;
                         self.note_text_progress(percent, tell_progress).await?;
@@ -143,8 +158,7 @@ impl<'a> Publisher<'a> {
                 }
                 Some(None) => {
                     self.flush(strand, &mut gathered, &mut seq).await?;
-                    let detail = "the text broke off".into();
-                    return Err(ProviderError::Unavailable { provider: strand.provider, detail, retry_after: None }.into());
+                    return Err(ProviderError::new(strand.provider, Fault::BrokeOff, "the text broke off").into());
                 }
                 None => {
                     due = None;
@@ -179,7 +193,7 @@ impl<'a> Publisher<'a> {
             done,
             provider: Some(strand.provider.into()),
             seq,
-            restart: seq == 0 && self.fence.attempt > 1,
+            restart: seq == 0 && strand.restart,
             persona_id: None,
             reply_to: strand.reply_to,
         };

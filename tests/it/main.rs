@@ -1,9 +1,15 @@
 //! The product, tested as its users meet it: the real program, over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod architecture;
+mod attendance;
+mod browser;
 mod cancel;
 mod chat;
+mod crash;
+mod delivery;
+mod documentation;
 mod flows;
 mod history;
 mod http1;
@@ -11,9 +17,11 @@ mod http2;
 mod idempotency;
 mod images;
 mod jobs;
+mod lifecycle;
 mod limits;
 mod ops;
 mod presence;
+mod providers;
 mod refused_bodies;
 mod refused_channels;
 mod refused_identities;
@@ -26,3 +34,4 @@ mod streams;
 mod support;
 mod tls;
 mod typing;
+mod vanished;

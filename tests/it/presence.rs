@@ -1,49 +1,93 @@
-//! Who is in a room, asked by REST.
+//! Who is in a room: users, not tabs, and told in few frames.
 
-use std::collections::HashSet;
+use std::time::Duration;
 
-use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
-    app::App,
-    eventually,
+    app::{App, meanwhile},
     person::{GENERAL, Person},
+    sse::Stream,
 };
 
-#[tokio::test]
-async fn a_room_knows_who_listens_each_once() {
-    let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let there = async || ben.get("/api/presence?channel=channel:general").await;
-    assert_eq!(there().await, json!({"channel": GENERAL, "count": 0, "users": []}));
-    let (first, second) = (ada.listen(&[GENERAL]).await, ada.listen(&[GENERAL, "channel:other"]).await);
-    let her = json!({"userId": ada.id, "userName": "Ada"});
-    assert_eq!(there().await, json!({"channel": GENERAL, "count": 1, "users": [her]}));
-    let _his = ben.listen(&[GENERAL]).await;
-    let both = there().await;
-    assert_eq!(both["count"], 2);
-    let names: HashSet<_> = both["users"].as_array().unwrap().iter().map(|user| user["userName"].as_str().unwrap()).collect();
-    assert_eq!(names, HashSet::from(["Ada", "Ben"]));
-    drop((first, second));
-    eventually("she has left", async || (there().await["count"] == 1).then_some(())).await;
-    assert_eq!(ben.get("/api/presence?channel=channel:other").await["count"], 0);
+async fn count(person: &Person) -> u64 {
+    person.get(&format!("/api/presence?channel={GENERAL}")).await["count"].as_u64().unwrap()
+}
+
+fn status(event: &Value) -> (&str, &str) {
+    (event["status"].as_str().unwrap(), event["userName"].as_str().unwrap_or_default())
 }
 
 #[tokio::test]
-async fn of_a_full_room_the_first_hundred_are_told() {
+async fn a_user_with_three_tabs_joins_once_and_leaves_once() {
     let app = App::start();
-    let people = join_all((0..105).map(|number| {
-        let app = &app;
-        async move { Person::new(app, &format!("Person {number}")).await }
-    }))
-    .await;
-    let _streams = join_all(people.iter().map(|person| person.listen(&[GENERAL]))).await;
-    // Many who come at once are told together, a little later.
-    let there = eventually("all are there", async || {
-        let there = people[0].get("/api/presence?channel=channel:general").await;
-        (there["count"] == 105).then_some(there)
-    })
-    .await;
-    assert_eq!(there["users"].as_array().unwrap().len(), 100);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut watcher = ada.listen(&[GENERAL]).await;
+    let snapshot = watcher.next_of("presence").await.data;
+    assert_eq!((&snapshot["status"], &snapshot["count"]), (&json!("snapshot"), &json!(1)));
+    assert_eq!(snapshot["users"], json!([{"userId": ada.id, "userName": "Ada"}]));
+
+    let tabs = [ben.listen(&[GENERAL]).await, ben.listen(&[GENERAL]).await, ben.listen(&[GENERAL]).await];
+    assert_eq!(status(&watcher.next_of("presence").await.data), ("join", "Ben"));
+    assert_eq!(count(&ada).await, 2);
+    drop(tabs);
+    assert_eq!(status(&watcher.next_of("presence").await.data), ("leave", "Ben"));
+    assert_eq!(count(&ada).await, 1);
+}
+
+#[tokio::test]
+async fn a_reload_within_the_grace_is_no_leave() {
+    let app = App::with(&[("PERSONA_PRESENCE_GRACE_MS", "1500")]);
+    let (ada, ben, cleo) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await, Person::new(&app, "Cleo").await);
+    let mut watcher = ada.listen(&[GENERAL]).await;
+    let tab = ben.listen(&[GENERAL]).await;
+    drop(tab);
+    let _tab = ben.listen(&[GENERAL]).await;
+    meanwhile(Duration::from_secs(2)).await;
+    let _mark = cleo.listen(&[GENERAL]).await;
+
+    let mut told = Vec::new();
+    loop {
+        let event = watcher.next_of("presence").await.data;
+        told.push(format!("{:?}", status(&event)));
+        if event["userName"] == "Cleo" {
+            break;
+        }
+    }
+    assert_eq!(told, [r#"("snapshot", "")"#, r#"("join", "Ben")"#, r#"("join", "Cleo")"#]);
+}
+
+#[tokio::test]
+async fn many_joins_at_once_are_told_together_and_add_up() {
+    const PEOPLE: usize = 150;
+    let app = App::with(&[("PERSONA_MAX_STREAMS_PER_ADDRESS", "0")]);
+    let ada = Person::new(&app, "Ada").await;
+    let mut watcher = ada.listen(&[GENERAL]).await;
+    assert_eq!(watcher.next_of("presence").await.data["status"], "snapshot");
+    let mut streams: Vec<Stream> = Vec::new();
+    for number in 0..PEOPLE {
+        streams.push(Person::new(&app, &format!("Guest {number}")).await.listen(&[GENERAL]).await);
+    }
+
+    let (mut there, mut frames) = (1, Vec::new());
+    while there < PEOPLE as u64 + 1 {
+        let event = watcher.next_of("presence").await.data;
+        there = match status(&event).0 {
+            "join" => there + 1,
+            "update" => event["count"].as_u64().unwrap(),
+            other => panic!("{other}"),
+        };
+        let told: persona_community::timestamp::Timestamp = event["timestamp"].as_str().unwrap().parse().unwrap();
+        frames.push(told.millis());
+    }
+    for (index, begin) in frames.iter().enumerate() {
+        let within = frames[index..].iter().filter(|told| **told - begin < 1_000).count();
+        assert!(within <= 4, "{within} frames within a second: {frames:?}");
+    }
+    assert_eq!(count(&ada).await, PEOPLE as u64 + 1);
+    drop(streams);
+    while there > 1 {
+        let event = watcher.next_of("presence").await.data;
+        there = if status(&event).0 == "leave" { there - 1 } else { event["count"].as_u64().unwrap() };
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::{ImageRequest, ImageStep, Provider, ProviderError, Role, Steps, TextRequest, TextStep};
+use super::{Fault, ImageRequest, ImageStep, Provider, ProviderError, Role, Steps, TextRequest, TextStep};
 use crate::{
     event::{FinishReason, Usage},
     media::ImageType,
@@ -40,7 +40,7 @@ impl Provider for Offline {
         NAME
     }
 
-    fn text(&self, request: TextRequest) -> Steps<'_, TextStep> {
+    fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {
         let pace = self.pace;
         let steps = write(&request);
         stream::iter(steps)
@@ -53,7 +53,7 @@ impl Provider for Offline {
             .boxed_local()
     }
 
-    fn image(&self, request: ImageRequest) -> Steps<'_, ImageStep> {
+    fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep> {
         let (steps, receiver) = mpsc::unbounded_channel();
         let wanted = Wanted(Arc::new(AtomicBool::new(true)));
         let flag = wanted.0.clone();
@@ -75,8 +75,8 @@ impl Drop for Wanted {
 fn write(request: &TextRequest) -> Vec<TextStep> {
     let (role, prompt) = request.turns.last().map_or((&Role::Assistant, ""), |(role, text)| (role, text.as_str()));
     let author = match role {
-        Role::User(name) => Some(name.as_str()),
-        Role::Assistant => None,
+        Role::User(name) if !name.is_empty() => Some(name.as_str()),
+        _ => None,
     };
     let reply = text::reply(&text::Request { prompt, author });
     let words: Vec<&str> = text::words(&reply).collect();
@@ -104,7 +104,7 @@ fn paint(request: &ImageRequest, steps: &mpsc::UnboundedSender<Result<ImageStep,
     let picture = painter::paint(&request.prompt, request.size.width, request.size.height, &mut on_progress);
     let done = match picture {
         Some(bytes) => Ok(ImageStep::Done { model: PAINTER.into(), kind: ImageType::Png, size: request.size, bytes: bytes.into() }),
-        None => Err(ProviderError::Unavailable { provider: NAME, detail: "the painter was stopped".into(), retry_after: None }),
+        None => Err(ProviderError::new(NAME, Fault::BrokeOff, "the painter was stopped")),
     };
     // Nobody hears it where the painter was stopped.
     let _ = steps.send(done);

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = message, check_for_backend(diesel::sqlite::Sqlite))]
+#[diesel(table_name = message, check_for_backend(diesel::sqlite::Sqlite), treat_none_as_default_value = false)]
 struct Row {
     channel: String,
     id: Vec<u8>,

@@ -73,11 +73,11 @@ impl DoneRow {
 
 pub(super) fn show(connection: &mut SqliteConnection, user: &UserId, id: JobId) -> Result<Option<JobView>, Error> {
     let id = id.as_bytes().as_slice();
-    let live = job::table.find(id).filter(job::user_id.eq(user.as_str())).select(LiveRow::as_select()).first(connection).optional()?;
+    let live = job::table.find(id).filter(job::user_id.eq(user.as_str())).select(LiveRow::as_select()).get_result(connection).optional()?;
     if let Some(row) = live {
         return row.read().map(Some);
     }
-    let done = job_done::table.find(id).filter(job_done::user_id.eq(user.as_str())).select(DoneRow::as_select()).first(connection).optional()?;
+    let done = job_done::table.find(id).filter(job_done::user_id.eq(user.as_str())).select(DoneRow::as_select()).get_result(connection).optional()?;
     done.map(DoneRow::read).transpose()
 }
 

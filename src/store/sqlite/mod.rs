@@ -5,6 +5,7 @@
 
 mod history;
 mod jobs;
+mod literal;
 mod outbox;
 mod queue;
 mod schema;

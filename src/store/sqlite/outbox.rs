@@ -34,7 +34,7 @@ pub(super) fn waiting(connection: &mut SqliteConnection, age: Duration, limit: u
 }
 
 pub(super) fn one(connection: &mut SqliteConnection, id: OutboxId) -> Result<Option<Outgoing>, Error> {
-    let row = outbox::table.find(id.as_bytes().as_slice()).select((outbox::id, outbox::event)).first(connection).optional()?;
+    let row = outbox::table.find(id.as_bytes().as_slice()).select((outbox::id, outbox::event)).get_result(connection).optional()?;
     row.map(read).transpose()
 }
 
@@ -43,6 +43,7 @@ fn read((id, event): (Vec<u8>, String)) -> Result<Outgoing, Error> {
 }
 
 pub(super) fn forget(connection: &mut SqliteConnection, ids: &[OutboxId]) -> Result<(), Error> {
+    // One by one: a statement that is prepared once beats one that must be for each number of ids.
     for id in ids {
         diesel::delete(outbox::table.find(id.as_bytes().as_slice())).execute(connection)?;
     }
@@ -54,7 +55,7 @@ pub(super) fn known(connection: &mut SqliteConnection, user: &UserId, asked: &Id
     let known: Option<(Vec<u8>, String)> = idempotency::table
         .find((user.as_str(), &asked.key))
         .select((idempotency::fingerprint, idempotency::response))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(known.map(|(fingerprint, response)| if fingerprint == asked.fingerprint { Accepted::Replayed(response) } else { Accepted::Mismatch }))
 }

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection,
-    dsl::min, result::Error,
+    dsl::min,
+    result::Error,
+    sql_types::{BigInt, Binary, Bool, Integer, Text},
 };
 
 use super::{
-    history, id_bytes, millis, now, outbox,
+    history, id_bytes,
+    literal::{NextTurn, Predicate, Statement},
+    millis, now, outbox,
     schema::{job, job_done},
     unreadable,
 };
@@ -25,8 +29,6 @@ pub(super) const AVAILABLE: i32 = 0;
 const SCHEDULED: i32 = 1;
 const RETRYABLE: i32 = 2;
 pub(super) const RUNNING: i32 = 3;
-/// The most due jobs that one claim makes available.
-const PROMOTED_AT_ONCE: i64 = 1000;
 
 pub(super) fn state_number(state: State) -> i32 {
     match state {
@@ -70,40 +72,22 @@ fn has_too_many(connection: &mut SqliteConnection, user: &UserId, max: usize) ->
     if max == 0 {
         return Ok(false);
     }
-    let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str()).and(is_waiting())).count().get_result(connection)?;
+    let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str()).and(WAITING)).count().get_result(connection)?;
     Ok(waiting >= i64::try_from(max).unwrap_or(i64::MAX))
 }
 
-/// The predicate of the index `job_waiting_of_user`, literally: SQLite takes a partial index only for the same words.
-fn is_waiting() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql("job.state in (0, 1, 2)")
-}
-
-fn is_available() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql("job.state = 0")
-}
-
-fn is_later() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql("job.state in (1, 2)")
-}
-
-fn is_running() -> diesel::expression::SqlLiteral<diesel::sql_types::Bool> {
-    diesel::dsl::sql("job.state = 3")
-}
+/// The predicates of the indexes, literally: SQLite takes a partial index only for the same words.
+const WAITING: Predicate = Predicate("job.state in (0, 1, 2)");
+const LATER: Predicate = Predicate("job.state in (1, 2)");
+const HELD: Predicate = Predicate("job.state = 3");
 
 fn enqueue(connection: &mut SqliteConnection, new: &NewJob) -> Result<(), Error> {
-    let user = new.user.as_str();
-    let current: Option<i64> = job::table.filter(is_available()).select(min(job::turn)).first(connection)?;
-    let last: Option<i64> =
-        job::table.filter(job::user_id.eq(user).and(is_waiting())).order(job::turn.desc()).select(job::turn).first(connection).optional()?;
-    // Nobody starts behind the turn that is being served, and each waiting job of a user stands one turn after the other.
-    let turn = current.unwrap_or(0).max(last.map_or(0, |turn| turn + 1));
     let row = (
         job::id.eq(new.id.as_bytes().as_slice()),
         job::kind.eq(new.work.kind().as_str()),
-        job::user_id.eq(user),
+        job::user_id.eq(new.user.as_str()),
         job::state.eq(AVAILABLE),
-        job::turn.eq(turn),
+        job::turn.eq(NextTurn { user: new.user.as_str() }),
         job::run_at.eq(new.created_at.millis()),
         job::work.eq(serde_json::to_string(&new.work).map_err(|error| Error::SerializationError(error.into()))?),
         job::created_at.eq(new.created_at.millis()),
@@ -135,38 +119,29 @@ impl ClaimedRow {
 }
 
 pub(super) fn claim(connection: &mut SqliteConnection, limit: usize, lease: Duration) -> Result<Vec<Claimed>, Error> {
+    // What `ClaimedRow` reads, behind the job's turn: RETURNING has no order of its own.
+    type Returned = (BigInt, (Binary, Text, Integer, Integer, Bool, Text));
     let now = now();
-    promote(connection, now)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let next: Vec<Vec<u8>> = job::table.filter(is_available()).order((job::turn, job::id)).limit(limit).select(job::id).load(connection)?;
-    let mut claimed = Vec::with_capacity(next.len());
-    for id in next {
-        let changes = (
-            job::state.eq(RUNNING),
-            job::attempt.eq(job::attempt + 1),
-            job::lease_until.eq(now + millis(lease)),
-            job::started_at.eq(now),
-            job::error.eq(None::<String>),
-        );
-        let row: ClaimedRow = diesel::update(job::table.find(id)).set(changes).returning(ClaimedRow::as_returning()).get_result(connection)?;
-        claimed.push(row.read()?);
-    }
-    Ok(claimed)
+    Statement::<_>::new(PROMOTE, [now]).execute(connection)?;
+    let numbers = [now + millis(lease), now, i64::try_from(limit).unwrap_or(i64::MAX)];
+    let mut rows: Vec<(i64, ClaimedRow)> = Statement::<_, Returned>::new(CLAIM, numbers).load(connection)?;
+    rows.sort_by(|(turn, row), (other_turn, other)| (turn, &row.id).cmp(&(other_turn, &other.id)));
+    rows.into_iter().map(|(_, row)| row.read()).collect()
 }
 
-fn promote(connection: &mut SqliteConnection, now: i64) -> Result<(), Error> {
-    let due: Vec<Vec<u8>> =
-        job::table.filter(is_later().and(job::run_at.le(now))).order(job::run_at).limit(PROMOTED_AT_ONCE).select(job::id).load(connection)?;
-    for id in due {
-        diesel::update(job::table.find(id)).set(job::state.eq(AVAILABLE)).execute(connection)?;
-    }
-    Ok(())
-}
+/// What is due becomes available, so much at once.
+const PROMOTE: &str = "update job set state = 0 where id in
+    (select id from job where state in (1, 2) and run_at <= ? order by run_at limit 1000)";
+
+/// The sum keeps SQLite from planning the statement anew for each limit.
+const CLAIM: &str = "update job set state = 3, attempt = attempt + 1, lease_until = ?, started_at = ?, error = null where id in
+    (select id from job where state = 0 order by turn, id limit ? + 0)
+    returning turn, id, user_id, attempt, failures, cancel_asked, work";
 
 /// The row of a job while this fence holds.
 macro_rules! fenced {
     ($fence:expr) => {
-        job::table.filter(job::id.eq($fence.job.as_bytes().as_slice()).and(job::attempt.eq($fence.attempt.cast_signed())).and(job::state.eq(RUNNING)))
+        job::table.filter(job::id.eq($fence.job.as_bytes().as_slice()).and(job::attempt.eq($fence.attempt.cast_signed())).and(HELD))
     };
 }
 
@@ -248,7 +223,7 @@ pub(super) fn give_back(connection: &mut SqliteConnection, fences: &[Fence]) -> 
 
 pub(super) fn expired(connection: &mut SqliteConnection, limit: usize) -> Result<Vec<Claimed>, Error> {
     let rows: Vec<ClaimedRow> = job::table
-        .filter(is_running().and(job::lease_until.lt(now())))
+        .filter(HELD.and(job::lease_until.lt(now())))
         .order(job::lease_until)
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
         .select(ClaimedRow::as_select())
@@ -257,7 +232,7 @@ pub(super) fn expired(connection: &mut SqliteConnection, limit: usize) -> Result
 }
 
 pub(super) fn expire_all(connection: &mut SqliteConnection) -> Result<(), Error> {
-    diesel::update(job::table.filter(is_running())).set(job::lease_until.eq(0)).execute(connection).map(drop)
+    diesel::update(job::table.filter(HELD)).set(job::lease_until.eq(0)).execute(connection).map(drop)
 }
 
 pub(super) fn stop(connection: &mut SqliteConnection, user: &UserId, id: JobId, lease: Duration) -> Result<Stopping, Error> {
@@ -279,12 +254,12 @@ pub(super) fn stop(connection: &mut SqliteConnection, user: &UserId, id: JobId, 
 }
 
 pub(super) fn next_due(connection: &mut SqliteConnection) -> Result<Option<Duration>, Error> {
-    let due: Option<i64> = job::table.filter(is_later()).select(min(job::run_at)).first(connection)?;
+    let due: Option<i64> = job::table.filter(LATER).select(min(job::run_at)).get_result(connection)?;
     Ok(due.map(|due| Duration::from_millis(u64::try_from(due - now()).unwrap_or(0))))
 }
 
 pub(super) fn depth(connection: &mut SqliteConnection) -> Result<Depth, Error> {
-    let waiting: i64 = job::table.filter(is_waiting()).count().get_result(connection)?;
-    let running: i64 = job::table.filter(is_running()).count().get_result(connection)?;
+    let waiting: i64 = job::table.filter(WAITING).count().get_result(connection)?;
+    let running: i64 = job::table.filter(HELD).count().get_result(connection)?;
     Ok(Depth { waiting: waiting.cast_unsigned(), running: running.cast_unsigned() })
 }

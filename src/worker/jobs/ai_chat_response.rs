@@ -6,7 +6,7 @@ use crate::{
     event::FinishReason,
     id::{MessageId, OutboxId, StreamId},
     job::{State, Work},
-    providers::{Role, TextRequest},
+    providers::{Purpose, Role, TextRequest},
     store::{Author, Ending, StoreError},
     worker::{
         ending::{self, Said},
@@ -21,10 +21,10 @@ pub(super) async fn run(run: Run<'_>, work: &Work, channel: &Channel, reply_to: 
     let provider = &run.tools.provider;
     // The answer must not come before the question.
     run.tools.outbox.publish_first(OutboxId::from_bytes(*reply_to.as_bytes())).await?;
-    let request = TextRequest { turns: conversation(&run, channel, reply_to).await?, model: None, max_tokens: None };
-    let strand = Strand { stream_id, provider: provider.name(), reply_to: Some(reply_to) };
+    let request = TextRequest { purpose: Purpose::Chat, turns: conversation(&run, channel, reply_to).await?, model: None, max_tokens: None };
+    let mut strand = Strand { stream_id, provider: provider.name(), reply_to: Some(reply_to), restart: run.fence.attempt > 1 };
     let mut publisher = Publisher::new(run.tools, run.fence, channel.clone());
-    publisher.stream_text(&strand, provider.text(request), run.streamed, false).await?;
+    publisher.stream_text(&mut strand, provider.clone().text(request), run.streamed, false).await?;
     let finish_reason = run.streamed.done.as_ref().map_or(FinishReason::Stop, |done| done.finish_reason);
     let said = Said { content: run.streamed.text.clone(), provider: strand.provider.into(), finish_reason, error: None };
     ending::of_reply(run.fence.job, Some(work), said, State::Completed).ok_or_else(|| StoreError::Refused("not a reply".into()).into())

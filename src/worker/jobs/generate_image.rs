@@ -7,7 +7,7 @@ use crate::{
     channel::Channel,
     event::{Fact, Generated, GeneratedImage},
     job::ImageSize,
-    providers::{ImageRequest, ImageStep, ProviderError},
+    providers::{Fault, ImageRequest, ImageStep, ProviderError},
     store::Ending,
     worker::{
         ending,
@@ -19,9 +19,11 @@ pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Opti
     let (job_id, provider) = (run.fence.job, &run.tools.provider);
     let mut publisher = Publisher::new(run.tools, run.fence, Channel::of_user(run.owner));
     publisher.tell(Fact::GenerationStarted { job_id, message: "Painting has begun".into() }).await?;
-    let mut steps = provider.image(ImageRequest { prompt: prompt.to_owned(), size, model });
+    let mut name = provider.name();
+    let mut steps = provider.clone().image(ImageRequest { prompt: prompt.to_owned(), size, model });
     while let Some(step) = steps.next().await {
         match step? {
+            ImageStep::Begin { provider } => name = provider,
             // The end is told by what it brings, not by a number.
             ImageStep::Progress { percent: 100.., .. } => {}
             ImageStep::Progress { percent, message } => {
@@ -37,11 +39,10 @@ pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Opti
                     content_type: kind.content_type().into(),
                     bytes: bytes.len() as u64,
                 };
-                let result = Generated::Image { images: vec![image], provider: provider.name().into(), model, prompt: prompt.to_owned() };
+                let result = Generated::Image { images: vec![image], provider: name.into(), model, prompt: prompt.to_owned() };
                 return Ok(ending::of_generation(job_id, run.owner, result));
             }
         }
     }
-    let detail = "the picture has no end".into();
-    Err(ProviderError::Unavailable { provider: provider.name(), detail, retry_after: None }.into())
+    Err(ProviderError::new(name, Fault::BrokeOff, "the picture has no end").into())
 }

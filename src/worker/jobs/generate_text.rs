@@ -5,7 +5,7 @@ use crate::{
     channel::Channel,
     event::{Fact, Generated},
     id::StreamId,
-    providers::{ProviderError, Role, TextRequest},
+    providers::{Fault, ProviderError, Purpose, Role, TextRequest},
     store::Ending,
     worker::{
         ending,
@@ -14,19 +14,18 @@ use crate::{
 };
 
 pub(super) fn request(prompt: &str, model: Option<String>, max_tokens: Option<u32>) -> TextRequest {
-    TextRequest { turns: vec![(Role::User(String::new()), prompt.to_owned())], model, max_tokens }
+    TextRequest { purpose: Purpose::Text, turns: vec![(Role::User(String::new()), prompt.to_owned())], model, max_tokens }
 }
 
 pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
     let (job, provider) = (run.fence.job, &run.tools.provider);
     let mut publisher = Publisher::new(run.tools, run.fence, Channel::of_user(run.owner));
     publisher.tell(Fact::GenerationStarted { job_id: job, message: "Writing has begun".into() }).await?;
-    let strand = Strand { stream_id, provider: provider.name(), reply_to: None };
-    publisher.stream_text(&strand, provider.text(request), run.streamed, true).await?;
+    let mut strand = Strand { stream_id, provider: provider.name(), reply_to: None, restart: run.fence.attempt > 1 };
+    publisher.stream_text(&mut strand, provider.clone().text(request), run.streamed, true).await?;
     let Some(done) = run.streamed.done.clone() else {
-        let detail = "the text has no end".into();
-        return Err(ProviderError::Unavailable { provider: provider.name(), detail, retry_after: None }.into());
+        return Err(ProviderError::new(provider.name(), Fault::BrokeOff, "the text has no end").into());
     };
-    let result = Generated::Text { text: run.streamed.text.clone(), provider: provider.name().into(), model: done.model, usage: done.usage };
+    let result = Generated::Text { text: run.streamed.text.clone(), provider: strand.provider.into(), model: done.model, usage: done.usage };
     Ok(ending::of_generation(job, run.owner, result))
 }

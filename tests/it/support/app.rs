@@ -47,6 +47,8 @@ impl App {
 
     /// A server that is not started yet.
     pub fn builder(settings: &[(&str, &str)]) -> Builder {
+        // The tests' own clients need one too; where it is installed already, it is this one.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let defaults = [
             ("PERSONA_LISTEN", "127.0.0.1:0"),
             ("PERSONA_OFFLINE_PACE_MS", "1"),
@@ -138,6 +140,11 @@ impl Builder {
     /// Where its data will be.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Keeps its data for as long as this is held.
+    pub fn folder(&self) -> Arc<TempDir> {
+        self.folder.clone()
     }
 
     /// The command that starts it, with no settings but its own.

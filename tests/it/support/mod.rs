@@ -2,8 +2,10 @@
 
 pub mod answer;
 pub mod app;
+pub mod browser;
 pub mod http2;
 pub mod person;
+pub mod provider;
 pub mod raw;
 pub mod sse;
 pub mod tls;

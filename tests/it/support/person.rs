@@ -20,7 +20,9 @@ pub const GENERAL: &str = "channel:general";
 impl Person {
     /// A new guest, over HTTP/1.1.
     pub async fn new(app: &App, name: &str) -> Self {
-        Self::with_client(app, name, Client::new()).await
+        // No pool: a connection of the server's former life is none to send a request on.
+        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self::with_client(app, name, client).await
     }
 
     /// A new guest who uses this client.

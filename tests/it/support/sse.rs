@@ -77,7 +77,7 @@ impl Stream {
         match timeout(DEADLINE, self.try_next()).await {
             Ok(Some(event)) => event,
             Ok(None) => panic!("the stream has ended"),
-            Err(elapsed) => panic!("no event came, {elapsed}; unread: {:?}", String::from_utf8_lossy(&self.buffer)),
+            Err(late) => panic!("no event came, {late}; unread: {:?}", String::from_utf8_lossy(&self.buffer)),
         }
     }
 
@@ -98,8 +98,13 @@ impl Stream {
 
     /// The next event of this type; others are passed over.
     pub async fn next_of(&mut self, kind: &str) -> Event {
+        timeout(DEADLINE, self.next_of_patiently(kind)).await.unwrap_or_else(|_| panic!("no {kind} came"))
+    }
+
+    /// The next event of this type, however long it takes: for a test that sets a deadline of its own.
+    pub async fn next_of_patiently(&mut self, kind: &str) -> Event {
         loop {
-            let event = self.next().await;
+            let event = self.try_next().await.expect("the stream has ended");
             if event.kind() == kind {
                 return event;
             }
@@ -108,12 +113,15 @@ impl Stream {
 
     /// The next event that was logged, whatever its type; presence, typing and what is about the stream are passed over.
     pub async fn next_logged(&mut self) -> Event {
-        loop {
-            let event = self.next().await;
-            if event.name.is_empty() && event.id.is_some() {
-                return event;
+        let next = async {
+            loop {
+                let event = self.try_next().await.expect("the stream has ended");
+                if event.name.is_empty() && event.id.is_some() {
+                    return event;
+                }
             }
-        }
+        };
+        timeout(DEADLINE, next).await.expect("no logged event came")
     }
 
     /// Reads until the stream ends, and gives what came.

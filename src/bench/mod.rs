@@ -1,0 +1,75 @@
+//! Benchmarks: how much the hub tells and how much the service takes, on the machine of whoever runs them.
+//!
+//! ```text
+//! persona bench hub │ post ──starts──▶ server: this program on a data folder and a port of its own
+//!         │                               ▲ real HTTP over loopback
+//!         └──────────────────starts──▶ load: this program again, so that what it costs is counted apart
+//! ```
+//! The parent ([`hub`], [`post`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
+//! fails only where a figure would be void. Refuses to look inside the server: whatever it measures, a client could.
+
+mod hub;
+mod load;
+mod post;
+mod process;
+mod report;
+mod server;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Chat messages told to many event streams: deliveries, latency, and what they cost the server
+    Hub(hub::Options),
+    /// Chat messages taken: how many a second are durable and acknowledged
+    Post(post::Options),
+    /// The process that makes the load of the others
+    #[command(hide = true)]
+    Load {
+        /// What it has to do, as JSON
+        plan: String,
+    },
+}
+
+/// What every benchmark can be told.
+#[derive(Debug, Args)]
+struct Common {
+    /// Threads that serve HTTP
+    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    http_threads: usize,
+    /// Where the server's data folder is made for the time of the run; on a disk, or durability costs nothing
+    #[arg(long, default_value = "/var/tmp", value_name = "FOLDER")]
+    folder: std::path::PathBuf,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    /// Measures, and prints what came of it.
+    ///
+    /// # Errors
+    /// Where it can't be measured, or the server was wrong, so that its figures are void.
+    pub fn run(self) -> Result<()> {
+        // One thread: what is measured needs the others.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        match self {
+            Self::Hub(options) => runtime.block_on(unless_stopped(hub::run(options))),
+            Self::Post(options) => runtime.block_on(unless_stopped(post::run(options))),
+            Self::Load { plan } => runtime.block_on(load::run(&plan)),
+        }
+    }
+}
+
+/// Drops `work`, and with it the processes it has started, where somebody stops this one.
+async fn unless_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => bail!("stopped"),
+        _ = interrupt.recv() => bail!("stopped"),
+    }
+}
