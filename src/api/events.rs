@@ -11,6 +11,7 @@ use std::{
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::MessageBody,
     http::{ConnectionType, Version, header},
     web::Data,
 };
@@ -18,10 +19,11 @@ use actix_web::{
 use super::{State, body, error::ApiError, identity};
 use crate::{
     channel::Channel,
-    event::{ClosingReason, ResetReason},
+    event::{ClosingReason, Control, ResetReason},
     realtime::{
         connection::Opening,
         cursor::{Cursor, Key},
+        frame,
         host::{Host, Open},
         limits::Reached,
         outlet::Outlet,
@@ -42,7 +44,7 @@ pub async fn stream(state: Data<State>, host: Data<Addr<Host>>, request: HttpReq
     let identity = identity::of_stream(&request, &query)?;
     let channels = channels(&identity, &query)?;
     if state.is_draining() {
-        return Err(ApiError::unavailable("stopping", "this server stops; come back to another one", Duration::from_secs(2)));
+        return Ok(farewell(&request));
     }
     let Some(peer) = request.conn_data::<Rc<Peer>>().cloned() else { return Err(ApiError::internal()) };
     let permit = state.limits.admit(identity.user_id(), peer.ip()).map_err(refusal)?;
@@ -69,17 +71,31 @@ pub async fn stream(state: Data<State>, host: Data<Addr<Host>>, request: HttpReq
     })?;
     seat.set(Some(taken));
     peer.attach(taken);
+    Ok(response(&request, stream))
+}
+
+/// A stream with this body.
+fn response(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpResponse {
     let mut response = HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "private, no-cache, no-store, no-transform"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .body(stream);
+        .body(body);
     if request.version() < Version::HTTP_11 {
         // Knows no chunks: the stream ends with its connection (RFC 9112, section 6.1).
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(response)
+    response
+}
+
+/// A stream that ends at once, as the server stops: a browser comes back from it, to another server, as it would not from an
+/// error. Over HTTP/1.1 it opens a new connection for that.
+fn farewell(request: &HttpRequest) -> HttpResponse {
+    let closing = Control::Closing { timestamp: Timestamp::now(), reason: ClosingReason::Drain, reconnect: true };
+    let mut response = response(request, frame::retry(rand::random_range(2_000..=5_000)) + &frame::control(&closing));
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 /// The channels asked for and the person's own, each once.

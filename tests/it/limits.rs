@@ -1,7 +1,5 @@
 //! How many streams there may be, and what is told to whom there is no place for.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::{
@@ -77,30 +75,4 @@ async fn zero_is_no_limit() {
         assert_eq!(stream.next_of("chat").await.data["result"]["content"], "Hello");
     }
     ada.generate("text", &json!({"prompt": "A poem"})).await;
-}
-
-#[tokio::test]
-async fn a_silent_stream_is_pinged_with_its_cursor() {
-    let app = App::with(&[("PERSONA_PING_MS", "200")]);
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let ping = stream.next_of("ping").await;
-    assert_eq!((ping.name.as_str(), ping.data.as_object().unwrap().len()), ("ping", 2));
-    assert!(ping.data["timestamp"].is_string());
-    let said = ada.say(GENERAL, "Hello").await;
-    let mut again = ada.resume(&[GENERAL], ping.id.as_deref()).await;
-    assert_eq!(again.next_logged().await.data["result"]["id"], said["id"]);
-}
-
-#[tokio::test]
-async fn a_stream_that_is_old_is_asked_to_come_back() {
-    let app = App::with(&[("PERSONA_STREAM_LIFETIME_SECONDS", "1")]);
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let events = tokio::time::timeout(Duration::from_secs(5), stream.to_end()).await.unwrap();
-    let last = &events[events.len() - 1];
-    assert_eq!((last.name.as_str(), &last.data["reason"], &last.data["reconnect"]), ("closing", &json!("lifetime"), &json!(true)));
-    let said = ada.say(GENERAL, "Hello").await;
-    let mut back = ada.resume(&[GENERAL], stream.last_id.as_deref()).await;
-    assert_eq!(back.next_logged().await.data["result"]["id"], said["id"]);
 }

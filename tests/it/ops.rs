@@ -49,10 +49,14 @@ async fn a_server_that_stops_is_alive_but_not_ready() {
     };
     assert_eq!(ready.is_problem(503, "not_ready", None)["detail"], "the server is stopping");
     assert_eq!(asked("/healthz").await.status, 200);
-    // Who would listen is sent to another server, as this one's streams end.
-    let refused = Answer::to(ada.stream_request(&[GENERAL], None)).await;
-    refused.is_problem(503, "stopping", None);
-    assert_eq!(refused.header("retry-after"), "2");
+    // Who would listen now is sent away with what a browser comes back from.
+    let farewell = Answer::to(ada.stream_request(&[GENERAL], None)).await;
+    assert_eq!((farewell.status, farewell.header("content-type"), farewell.header("connection")), (200, "text/event-stream", "close"));
+    let lines: Vec<&str> = farewell.text().lines().collect();
+    assert!(
+        lines[0].starts_with("retry: ") && lines[1] == "event: closing" && lines[2].contains(r#""reason":"drain","reconnect":true"#),
+        "{lines:?}"
+    );
     let last = stream.to_end().await.pop().unwrap();
     assert_eq!((last.name.as_str(), &last.data["reason"], &last.data["reconnect"]), ("closing", &json!("drain"), &json!(true)));
     assert!(app.wait());
