@@ -38,7 +38,7 @@ pub enum Bench {
 #[derive(Debug, Args)]
 struct Common {
     /// Threads that serve HTTP
-    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    #[arg(id = "bench_http_threads", long = "http-threads", default_value_t = 2, value_name = "COUNT")]
     http_threads: usize,
     /// Where the server's data folder is made for the time of the run; on a disk, or durability costs nothing
     #[arg(long, default_value = "/var/tmp", value_name = "FOLDER")]

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod attendance;
+mod bench;
 mod browser;
 mod cancel;
 mod chat;

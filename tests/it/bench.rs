@@ -1,0 +1,30 @@
+//! The benchmarks run, and are strict about what they count. How fast anything is, no test says.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs `persona bench` with these words, and gives the object it ends with.
+fn bench(words: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_persona"));
+    command.arg("bench").args(words).args(["--json", "--folder"]).arg(folder.path()).env_clear();
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let said = String::from_utf8(ran.stdout).unwrap();
+    serde_json::from_str(said.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn the_hub_tells_every_message_to_every_stream() {
+    let figures = bench(&["hub", "--streams", "20", "--rate", "20", "--seconds", "1"]);
+    assert!(figures["deliveries"].as_u64().is_some_and(|count| count > 0 && count % 20 == 0), "{figures}");
+}
+
+#[test]
+fn every_acknowledged_message_is_in_history() {
+    for words in [&["post", "--seconds", "1"][..], &["post", "--seconds", "1", "--reply"]] {
+        let figures = bench(&[words, &["--connections", "4"]].concat());
+        assert!(figures["acknowledged"].as_u64().is_some_and(|count| count > 0), "{figures}");
+    }
+}
