@@ -43,12 +43,12 @@ pub async fn stream(state: Data<State>, host: Data<Addr<Host>>, request: HttpReq
     let query = body::query(&request)?;
     let identity = identity::of_stream(&request, &query)?;
     let channels = channels(&identity, &query)?;
+    let (cursor, resets) = cursor(&state, &request, &query);
     if state.is_draining() {
-        return Ok(farewell(&request));
+        return Ok(farewell(&request, channels, cursor.is_some()));
     }
     let Some(peer) = request.conn_data::<Rc<Peer>>().cloned() else { return Err(ApiError::internal()) };
     let permit = state.limits.admit(identity.user_id(), peer.ip()).map_err(refusal)?;
-    let (cursor, resets) = cursor(&state, &request, &query);
 
     let seat = Rc::new(Cell::new(None));
     let (outlet, stream) = Outlet::new({
@@ -91,9 +91,12 @@ fn response(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpResp
 
 /// A stream that ends at once, as the server stops: a browser comes back from it, to another server, as it would not from an
 /// error. Over HTTP/1.1 it opens a new connection for that.
-fn farewell(request: &HttpRequest) -> HttpResponse {
-    let closing = Control::Closing { timestamp: Timestamp::now(), reason: ClosingReason::Drain, reconnect: true };
-    let mut response = response(request, frame::retry(rand::random_range(2_000..=5_000)) + &frame::control(&closing));
+fn farewell(request: &HttpRequest, channels: Vec<Channel>, resumed: bool) -> HttpResponse {
+    let timestamp = Timestamp::now();
+    let ready = Control::Ready { timestamp, channels, resumed };
+    let closing = Control::Closing { timestamp, reason: ClosingReason::Drain, reconnect: true };
+    let frames = [frame::retry(rand::random_range(2_000..=5_000)), frame::control(&ready), frame::control(&closing)].concat();
+    let mut response = response(request, frames);
     response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, header::HeaderValue};
 use serde_json::json;
 
 use crate::support::{
@@ -11,6 +11,7 @@ use crate::support::{
     eventually,
     person::{GENERAL, Person},
     raw::Raw,
+    sse::Stream,
 };
 
 async fn get(app: &App, path: &str) -> Answer {
@@ -50,13 +51,13 @@ async fn a_server_that_stops_is_alive_but_not_ready() {
     assert_eq!(ready.is_problem(503, "not_ready", None)["detail"], "the server is stopping");
     assert_eq!(asked("/healthz").await.status, 200);
     // Who would listen now is sent away with what a browser comes back from.
-    let farewell = Answer::to(ada.stream_request(&[GENERAL], None)).await;
-    assert_eq!((farewell.status, farewell.header("content-type"), farewell.header("connection")), (200, "text/event-stream", "close"));
-    let lines: Vec<&str> = farewell.text().lines().collect();
-    assert!(
-        lines[0].starts_with("retry: ") && lines[1] == "event: closing" && lines[2].contains(r#""reason":"drain","reconnect":true"#),
-        "{lines:?}"
-    );
+    let response = ada.stream_request(&[GENERAL], None).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["connection"]), (200, &HeaderValue::from_static("close")));
+    let mut farewell = Stream::of(response);
+    farewell.ready().await;
+    let [closing] = farewell.to_end().await.try_into().unwrap();
+    assert_eq!((closing.name.as_str(), &closing.data["reason"], &closing.data["reconnect"]), ("closing", &json!("drain"), &json!(true)));
+    assert!((2000..=5000).contains(&farewell.retry.unwrap()) && farewell.last_id.is_none());
     let last = stream.to_end().await.pop().unwrap();
     assert_eq!((last.name.as_str(), &last.data["reason"], &last.data["reconnect"]), ("closing", &json!("drain"), &json!(true)));
     assert!(app.wait());
