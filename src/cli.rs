@@ -107,13 +107,13 @@ fn check_config(settings: &Settings) -> Result<()> {
 fn health(settings: &Settings) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(3);
     let config = settings.read()?;
-    let mut address = config.listen;
+    let mut address = config.service.listen;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     let socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("nobody listens on {address}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let mut connection: Box<dyn Connection> = match config.tls {
+    let mut connection: Box<dyn Connection> = match config.service.tls {
         Tls::Off => Box::new(socket),
         Tls::Dev | Tls::Files { .. } => Box::new(tls::connect(socket)?),
     };

@@ -68,14 +68,14 @@ impl Application {
     pub async fn start(config: &Config) -> Result<Self> {
         // Where one is installed already, it is this one.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let tls = tls::acceptor(&config.tls)?;
-        let most_streams = config.most_streams(raise_descriptor_limit());
-        let listener = TcpListener::bind(config.listen).with_context(|| format!("can't listen on {}", config.listen))?;
+        let tls = tls::acceptor(&config.service.tls)?;
+        let most_streams = config.streams.most(raise_descriptor_limit());
+        let listener = TcpListener::bind(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
         let address = listener.local_addr()?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database)?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.storage.database)?);
         // No other process has this file, so whatever runs has died with the process that ran it.
-        store.expire_all().await.with_context(|| format!("can't use {}", config.database.display()))?;
-        let pictures = config.data_dir.join("media");
+        store.expire_all().await.with_context(|| format!("can't use {}", config.storage.database.display()))?;
+        let pictures = config.storage.data_dir.join("media");
         let media = MediaStore::open(pictures.clone()).with_context(|| format!("can't make the folder of the pictures, {}", pictures.display()))?;
         let signer = Signer::new(&secret(config)?.0);
 
@@ -85,7 +85,7 @@ impl Application {
         let provider = config.providers.build().context("can't talk to providers")?;
         let tools =
             Tools { store: store.clone(), log: log.clone(), outbox: outbox.clone(), provider, media: media.clone(), wakeups: wakeups.clone() };
-        let worker = Worker::start(tools, config.worker).context("can't start the worker")?;
+        let worker = Worker::start(tools, config.queue.worker).context("can't start the worker")?;
 
         let state = Data::new(State {
             store: store.clone(),
@@ -96,18 +96,24 @@ impl Application {
             wakeups,
             media,
             signer,
-            session_lasts: config.session_lasts,
-            stream_lifetime: config.manners.stream_lifetime,
-            max_jobs_per_user: config.max_jobs_per_user,
-            request_within: config.request_within,
+            session_lasts: config.service.session_lasts,
+            stream_lifetime: config.streams.manners.stream_lifetime,
+            max_jobs_per_user: config.queue.max_jobs_per_user,
+            request_within: config.service.request_within,
             draining: AtomicBool::new(false),
         });
         let hosts = Hosts::default();
         let is_secure = tls.is_some();
-        let thread =
-            HttpThread { state: state.clone(), registry, manners: config.manners, tls, request_within: config.request_within, hosts: hosts.clone() };
+        let thread = HttpThread {
+            state: state.clone(),
+            registry,
+            manners: config.streams.manners,
+            tls,
+            request_within: config.service.request_within,
+            hosts: hosts.clone(),
+        };
         let server = serve(listener, config, thread)?;
-        Ok(Self { address, is_secure, server, state, hosts, worker, store, drain: config.drain })
+        Ok(Self { address, is_secure, server, state, hosts, worker, store, drain: config.service.drain })
     }
 
     /// Where it listens.
@@ -132,7 +138,7 @@ impl Application {
 
 /// The registry and the log, each of which knows the other.
 fn hub(config: &Config) -> (Addr<RoomRegistry>, Arc<dyn EventLog>) {
-    let (limits, manners) = (config.log, config.manners);
+    let (limits, manners) = (config.storage.log, config.streams.manners);
     let mut made = None;
     let registry = RoomRegistry::create(|ctx| {
         let registry = ctx.address();
@@ -157,8 +163,9 @@ struct HttpThread {
 
 fn serve(listener: TcpListener, config: &Config, thread: HttpThread) -> Result<ServerHandle> {
     listener.set_nonblocking(true)?;
-    let stop_within = config.stop_within.as_secs();
-    let builder = Server::build().workers(config.http_threads).max_concurrent_connections(1_000_000).shutdown_timeout(stop_within).disable_signals();
+    let stop_within = config.service.stop_within.as_secs();
+    let builder =
+        Server::build().workers(config.service.http_threads).max_concurrent_connections(1_000_000).shutdown_timeout(stop_within).disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("http", listener, move || http(thread.clone(), stopping.clone()))?.run();
     let handle = server.handle();
@@ -206,10 +213,10 @@ fn http(
 
 /// The secret given, or the one in the data folder, which is made where there is none.
 fn secret(config: &Config) -> Result<Secret> {
-    if let Some(secret) = &config.secret {
+    if let Some(secret) = &config.storage.secret {
         return Ok(secret.clone());
     }
-    let path = config.data_dir.join("secret");
+    let path = config.storage.data_dir.join("secret");
     match std::fs::read(&path) {
         Ok(secret) if secret.len() >= 32 => Ok(Secret(secret)),
         Ok(_) => anyhow::bail!("{} is too short to be a secret; remove it to have a new one made", path.display()),

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
     SqliteConnection, result::Error,
 };
 
 use super::{
-    id_bytes,
+    SqliteStore, id_bytes,
     schema::{message, outbox},
     unreadable,
 };
@@ -16,7 +17,7 @@ use crate::{
     channel::Channel,
     event::FinishReason,
     id::{MessageId, StreamId},
-    store::{Author, Message, Page},
+    store::{Author, HistoryStore, Message, Page, StoreError},
     timestamp::Timestamp,
 };
 
@@ -114,5 +115,13 @@ impl Row {
             author,
             timestamp: Timestamp::from_millis(self.created_at),
         })
+    }
+}
+
+#[async_trait]
+impl HistoryStore for SqliteStore {
+    async fn messages(&self, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError> {
+        let channel = channel.clone();
+        self.readers.call(move |connection| page(connection, &channel, before, limit)).await
     }
 }

@@ -18,10 +18,9 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnec
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use self::thread::Threads;
-use super::{Accepted, Depth, Ending, JobFilter, Outgoing, Page, Renewed, Request, Stopping, Store, StoreError};
+use super::{Accepted, Depth, Ending, JobFilter, QueueStore, Renewed, Request, Stopping, Store, StoreError};
 use crate::{
-    channel::Channel,
-    id::{JobId, MessageId, OutboxId, UserId},
+    id::{JobId, UserId},
     job::{Claimed, Fence, JobView},
     timestamp::Timestamp,
 };
@@ -155,11 +154,19 @@ impl Store for SqliteStore {
         self.writer.call(move |connection| queue::accept(connection, &request)).await
     }
 
-    async fn messages(&self, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError> {
-        let channel = channel.clone();
-        self.readers.call(move |connection| history::page(connection, &channel, before, limit)).await
+    async fn check(&self) -> Result<(), StoreError> {
+        // Writes a page, the same as it was, so that a full or failing disk shows.
+        self.writer.call(|connection| diesel::sql_query("pragma user_version = 0").execute(connection).map(drop)).await
     }
 
+    async fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+#[async_trait]
+impl QueueStore for SqliteStore {
     async fn job(&self, user: &UserId, id: JobId) -> Result<Option<JobView>, StoreError> {
         let user = user.clone();
         self.readers.call(move |connection| jobs::show(connection, &user, id)).await
@@ -173,18 +180,6 @@ impl Store for SqliteStore {
     async fn stop_job(&self, user: &UserId, id: JobId, lease: Duration) -> Result<Stopping, StoreError> {
         let user = user.clone();
         self.writer.call(move |connection| queue::stop(connection, &user, id, lease)).await
-    }
-
-    async fn unpublished(&self, age: Duration, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
-        self.readers.call(move |connection| outbox::waiting(connection, age, limit)).await
-    }
-
-    async fn unpublished_one(&self, id: OutboxId) -> Result<Option<Outgoing>, StoreError> {
-        self.readers.call(move |connection| outbox::one(connection, id)).await
-    }
-
-    async fn forget_published(&self, ids: Vec<OutboxId>) -> Result<(), StoreError> {
-        self.writer.call(move |connection| outbox::forget(connection, &ids)).await
     }
 
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
@@ -227,19 +222,5 @@ impl Store for SqliteStore {
 
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.readers.call(queue::depth).await
-    }
-
-    async fn forget_keys(&self, age: Duration) -> Result<(), StoreError> {
-        self.writer.call(move |connection| outbox::forget_keys(connection, age)).await
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        // Writes a page, the same as it was, so that a full or failing disk shows.
-        self.writer.call(|connection| diesel::sql_query("pragma user_version = 0").execute(connection).map(drop)).await
-    }
-
-    async fn close(&self) {
-        self.readers.close();
-        self.writer.close();
     }
 }

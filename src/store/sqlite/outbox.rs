@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection, result::Error};
 
 use super::{
-    id_bytes, millis, now,
+    SqliteStore, id_bytes, millis, now,
     schema::{idempotency, outbox},
     unreadable,
 };
 use crate::{
     id::{OutboxId, UserId},
-    store::{Accepted, Idempotency, Outgoing},
+    store::{Accepted, Idempotency, OutboxStore, Outgoing, StoreError},
 };
 
 pub(super) fn insert(connection: &mut SqliteConnection, outgoing: &Outgoing) -> Result<(), Error> {
@@ -73,4 +74,23 @@ pub(super) fn remember(connection: &mut SqliteConnection, user: &UserId, new: &I
 
 pub(super) fn forget_keys(connection: &mut SqliteConnection, age: Duration) -> Result<(), Error> {
     diesel::delete(idempotency::table.filter(idempotency::created_at.lt(now() - millis(age)))).execute(connection).map(drop)
+}
+
+#[async_trait]
+impl OutboxStore for SqliteStore {
+    async fn unpublished(&self, age: Duration, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
+        self.readers.call(move |connection| waiting(connection, age, limit)).await
+    }
+
+    async fn unpublished_one(&self, id: OutboxId) -> Result<Option<Outgoing>, StoreError> {
+        self.readers.call(move |connection| one(connection, id)).await
+    }
+
+    async fn forget_published(&self, ids: Vec<OutboxId>) -> Result<(), StoreError> {
+        self.writer.call(move |connection| forget(connection, &ids)).await
+    }
+
+    async fn forget_keys(&self, age: Duration) -> Result<(), StoreError> {
+        self.writer.call(move |connection| forget_keys(connection, age)).await
+    }
 }

@@ -1,0 +1,103 @@
+//! The settings: the only reader of the environment and the command line.
+//!
+//! Every setting is a flag and an environment variable of the same name, and the flag wins. They arrive as text and leave as
+//! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them. What a part of the product is
+//! told of them it defines itself: refuses to be imported by any part that it configures.
+
+mod providers;
+mod queue;
+mod service;
+mod storage;
+mod streams;
+mod wrong;
+
+use clap::Args;
+
+use self::{
+    providers::ProviderSettings, queue::QueueSettings, service::ServiceSettings, storage::StorageSettings, streams::StreamSettings, wrong::Wrong,
+};
+pub use self::{
+    queue::QueueConfig,
+    service::{ServiceConfig, Tls},
+    storage::{Secret, StorageConfig},
+    streams::StreamConfig,
+    wrong::ConfigError,
+};
+use crate::providers::setup::ProviderConfig;
+
+/// The settings as they are given.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    service: ServiceSettings,
+    #[command(flatten)]
+    storage: StorageSettings,
+    #[command(flatten)]
+    streams: StreamSettings,
+    #[command(flatten)]
+    queue: QueueSettings,
+    #[command(flatten)]
+    providers: ProviderSettings,
+    /// What is logged, in env_logger's words
+    #[arg(long = "rust-log", env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub rust_log: String,
+}
+
+/// The settings, understood.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub service: ServiceConfig,
+    pub storage: StorageConfig,
+    pub streams: StreamConfig,
+    pub queue: QueueConfig,
+    pub providers: ProviderConfig,
+}
+
+impl Settings {
+    /// The settings, understood.
+    ///
+    /// # Errors
+    /// One line for everything that is wrong, each naming its setting and what would be right.
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        let mut wrong = Wrong::default();
+        let service = self.service.read(&mut wrong);
+        let config = Config {
+            storage: self.storage.read(&mut wrong),
+            streams: self.streams.read(&mut wrong),
+            queue: self.queue.read(service.stop_within, &mut wrong),
+            providers: self.providers.read(&mut wrong),
+            service,
+        };
+        wrong.unless(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn every_wrong_setting_is_told_at_once() {
+        let line = ["persona", "--listen", "nowhere", "--persona-ping-ms", "soon", "--persona-secret", "short", "--database-url", "mysql://x"];
+        let ConfigError(wrong) = Line::parse_from(line).settings.read().unwrap_err();
+        for name in ["PERSONA_LISTEN", "PERSONA_PING_MS", "PERSONA_SECRET", "DATABASE_URL"] {
+            assert!(wrong.iter().any(|line| line.starts_with(name)), "{name} in {wrong:?}");
+        }
+        assert_eq!(wrong.len(), 4);
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let line = ["persona", "--persona-secret", "correct-horse-battery-staple-0123456789"];
+        let config = Line::parse_from(line).settings.read().unwrap();
+        assert!(!format!("{config:?}").contains("horse"));
+    }
+}

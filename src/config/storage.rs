@@ -1,0 +1,86 @@
+//! Settings of what is kept: the database, the secret, the event log.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::wrong::Wrong;
+use crate::log::Limits;
+
+#[derive(Debug, Clone, Args)]
+pub struct StorageSettings {
+    /// Where the database, the pictures and the secret are kept
+    #[arg(long = "persona-data-dir", alias = "data-dir", env = "PERSONA_DATA_DIR", default_value = "./data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// The database; without one, SQLite in the data folder [sqlite:PATH]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL")]
+    database_url: Option<String>,
+    /// Signs tokens, at least 32 bytes; without one, it is made once and kept in the data folder
+    #[arg(long = "persona-secret", env = "PERSONA_SECRET", hide_env_values = true, value_name = "SECRET")]
+    secret: Option<String>,
+    /// Events a channel keeps for those who come back
+    #[arg(long = "persona-log-events", env = "PERSONA_LOG_EVENTS", default_value = "4096", value_name = "COUNT")]
+    log_events: String,
+    /// Bytes of events a channel keeps
+    #[arg(long = "persona-log-bytes", env = "PERSONA_LOG_BYTES", default_value = "4194304", value_name = "BYTES")]
+    log_bytes: String,
+    /// How long a stream may be away and still be resumed, in hours
+    #[arg(long = "persona-log-hours", env = "PERSONA_LOG_HOURS", default_value = "24", value_name = "HOURS")]
+    log_hours: String,
+}
+
+/// Where things are kept, and how long.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    pub data_dir: PathBuf,
+    pub database: PathBuf,
+    pub secret: Option<Secret>,
+    pub log: Limits,
+}
+
+/// What signs tokens. Never printed.
+#[derive(Clone)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl StorageSettings {
+    pub(super) fn read(&self, wrong: &mut Wrong) -> StorageConfig {
+        StorageConfig {
+            data_dir: self.data_dir.clone(),
+            database: self.database(wrong),
+            secret: self.secret(wrong),
+            log: Limits {
+                events: wrong.count(&self.log_events, "PERSONA_LOG_EVENTS", 1),
+                bytes: wrong.count(&self.log_bytes, "PERSONA_LOG_BYTES", 1024),
+                retention: wrong.hours(&self.log_hours, "PERSONA_LOG_HOURS"),
+            },
+        }
+    }
+
+    fn database(&self, wrong: &mut Wrong) -> PathBuf {
+        match &self.database_url {
+            None => self.data_dir.join("persona.sqlite"),
+            Some(url) => match url.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+                // The URL may hold a password and is not shown.
+                _ => {
+                    wrong.say("DATABASE_URL: expected sqlite:PATH".into());
+                    PathBuf::new()
+                }
+            },
+        }
+    }
+
+    fn secret(&self, wrong: &mut Wrong) -> Option<Secret> {
+        let secret = self.secret.as_ref()?;
+        if secret.len() < 32 {
+            wrong.say(format!("PERSONA_SECRET: {} bytes are too few, expected at least 32", secret.len()));
+        }
+        Some(Secret(secret.clone().into_bytes()))
+    }
+}
