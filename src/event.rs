@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::Channel,
+    failure::Failure,
     id::{JobId, MessageId, StreamId, UserId},
     timestamp::Timestamp,
 };
@@ -38,17 +39,27 @@ pub enum Fact {
     AiChat {
         job_id: JobId,
         result: Reply,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
+        #[serde(flatten)]
+        failure: Option<Failure>,
     },
     /// A worker took the job.
     GenerationStarted { job_id: JobId, message: String },
-    /// The job came further.
-    GenerationProgress { job_id: JobId, progress: u8, message: String },
+    /// The job came further; there may be something to see already.
+    GenerationProgress {
+        job_id: JobId,
+        progress: u8,
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<Preview>,
+    },
     /// The job is done.
     GenerationComplete { job_id: JobId, progress: u8, result: Generated },
     /// The job ended without a result; `error` is `"cancelled"` where the user asked for it.
-    GenerationFailed { job_id: JobId, error: String },
+    GenerationFailed {
+        job_id: JobId,
+        #[serde(flatten)]
+        failure: Failure,
+    },
     /// Who is in the room changed, or, first of all, who is there. Never logged.
     Presence(Presence),
     /// Somebody started or stopped typing. Never logged.
@@ -120,6 +131,13 @@ pub enum FinishReason {
     Cancelled,
     /// It broke off and could not be taken up again.
     Error,
+}
+
+/// What can be seen of a picture before it is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Good until the job ends.
+    pub preview: GeneratedImage,
 }
 
 /// What a generation made.

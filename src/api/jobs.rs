@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{State, body, error::ApiError, identity::Identity};
 use crate::{
+    failure::FailureCode,
     id::JobId,
     job::{Claimed, JobView},
     store::{JobFilter, Stopping},
@@ -83,7 +84,7 @@ pub async fn stop(state: Data<State>, identity: Identity, id: Path<String>) -> R
 async fn end_held(state: &State, job: &Claimed) -> Result<(), ApiError> {
     let work = job.work.as_ref().ok();
     let told = ending::told_so_far(&*state.log, job.fence.job, work).await;
-    let ending = ending::of_failure(job.fence.job, &job.user, work, ending::CANCELLED, told);
+    let ending = ending::of_failure(job.fence.job, &job.user, work, FailureCode::Cancelled.into(), told);
     ending::end(&*state.store, &state.outbox, job.fence, ending).await?;
     Ok(())
 }

@@ -50,6 +50,22 @@ pub struct MediaStore {
     folder: Arc<PathBuf>,
 }
 
+/// A stored picture that goes with this.
+#[derive(Debug)]
+pub struct Draft {
+    /// Where clients find it meanwhile.
+    pub url: String,
+    path: PathBuf,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            log::warn!("{} is left behind: {error}", self.path.display());
+        }
+    }
+}
+
 impl MediaStore {
     /// The pictures in `folder`, which is made where it is missing.
     ///
@@ -65,6 +81,19 @@ impl MediaStore {
     /// # Errors
     /// Where the disk refuses.
     pub async fn put(&self, kind: ImageType, bytes: &Bytes) -> io::Result<String> {
+        Ok(format!("{URL_PREFIX}{}", self.write(kind, bytes).await?))
+    }
+
+    /// Stores a picture for as long as the draft is held.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub async fn put_draft(&self, kind: ImageType, bytes: &Bytes) -> io::Result<Draft> {
+        let name = self.write(kind, bytes).await?;
+        Ok(Draft { url: format!("{URL_PREFIX}{name}"), path: self.folder.join(name) })
+    }
+
+    async fn write(&self, kind: ImageType, bytes: &Bytes) -> io::Result<String> {
         let name = format!("{}.{}", Uuid::new_v4().simple(), kind.extension());
         let unfinished = self.folder.join(format!("{name}.part"));
         let written = async {
@@ -78,7 +107,7 @@ impl MediaStore {
             let _ = tokio::fs::remove_file(&unfinished).await;
             return Err(error);
         }
-        Ok(format!("{URL_PREFIX}{name}"))
+        Ok(name)
     }
 
     /// The picture of that name, where there is one.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::failure::{Failure, FailureCode};
+
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -21,6 +23,8 @@ pub enum Fault {
     Rejected,
     /// It won't say or draw this.
     Blocked,
+    /// The limit of tokens was reached before it said anything, as where all of them went into thoughts.
+    SaidNothing,
     /// It broke off in the middle.
     BrokeOff,
     /// Its answer can't be understood.
@@ -41,12 +45,14 @@ pub struct ProviderError {
     pub request_id: Option<String>,
     /// It may have been paid for, though nothing came of it: asking again may pay twice.
     pub billed: bool,
+    /// What its model had to say to the user in place of what was asked for.
+    pub words: Option<String>,
 }
 
 impl ProviderError {
     /// A fault of `provider`, with what its operator should know.
     pub fn new(provider: &'static str, fault: Fault, detail: impl Into<String>) -> Self {
-        Self { provider, fault, detail: redacted(&detail.into()), retry_after: None, request_id: None, billed: false }
+        Self { provider, fault, detail: redacted(&detail.into()), retry_after: None, request_id: None, billed: false, words: None }
     }
 
     /// The same, of a request that may have been paid for.
@@ -69,16 +75,17 @@ impl ProviderError {
 
     /// What its user may be told.
     #[must_use]
-    pub fn safe_sentence(&self) -> &'static str {
-        match self.fault {
-            Fault::Unreachable | Fault::TimedOut | Fault::BrokeOff | Fault::Malformed => "The AI provider can't be reached at the moment.",
-            Fault::Overloaded => "The AI provider has too much to do at the moment.",
-            Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => {
-                "The AI provider is not available; the operator of this server has to see to it."
-            }
-            Fault::Rejected => "The AI provider can't process this request.",
-            Fault::Blocked => "The AI provider has declined this request.",
-        }
+    pub fn failure(&self) -> Failure {
+        let code = match self.fault {
+            Fault::Blocked => FailureCode::ContentBlocked,
+            _ if self.billed => FailureCode::PictureLost,
+            Fault::Unreachable | Fault::TimedOut | Fault::BrokeOff | Fault::Malformed => FailureCode::ProviderUnreachable,
+            Fault::Overloaded => FailureCode::ProviderOverloaded,
+            Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => FailureCode::ProviderUnavailable,
+            Fault::Rejected => FailureCode::RequestRejected,
+            Fault::SaidNothing => FailureCode::NothingSaid,
+        };
+        Failure::from(code).with_words(self.words.as_deref().unwrap_or_default())
     }
 }
 

@@ -96,11 +96,9 @@ impl Provider for Gemini {
         let drawn = async move {
             let mut answer = self.begin(request.model.clone(), image_body(&request)).await?;
             let picture = answer.picture().await.map_err(ProviderError::may_be_billed)?;
-            let (kind, size) = picture::recognise(NAME, &picture)?;
-            Ok(ImageStep::Done { model: answer.model, kind, size, bytes: picture.into() })
+            Ok(ImageStep::Done { model: answer.model, picture: picture::recognise(NAME, picture)? })
         };
-        let asked = ImageStep::Progress { percent: 0, message: "The provider is drawing".into() };
-        stream::once(async move { Ok(asked) }).chain(stream::once(drawn)).boxed_local()
+        stream::once(async { Ok(ImageStep::Asked) }).chain(stream::once(drawn)).boxed_local()
     }
 }
 

@@ -101,15 +101,27 @@ pub enum TextStep {
     Done { model: String, finish_reason: FinishReason, usage: Option<Usage> },
 }
 
+/// A picture, as bytes that are known to be one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    pub kind: ImageType,
+    pub size: ImageSize,
+    pub bytes: Bytes,
+}
+
 /// A step of a picture that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageStep {
     /// This provider begins, or begins anew in another's place.
     Begin { provider: &'static str },
+    /// The provider is asked now: from here on the picture may be paid for.
+    Asked,
     /// How much is done, in percent, and what is being done.
     Progress { percent: u8, message: String },
+    /// What it looks like so far.
+    Preview { percent: u8, message: String, picture: Picture },
     /// The picture.
-    Done { model: String, kind: ImageType, size: ImageSize, bytes: Bytes },
+    Done { model: String, picture: Picture },
 }
 
 /// What a provider gives, step by step; the last step is `Done`, or an error.

@@ -105,11 +105,9 @@ impl Provider for OpenAiCompatible {
         let drawn = async move {
             let draws_in_chat = request.model.as_deref().is_some_and(|model| self.chat_drawers.iter().any(|name| is_called(name, model)));
             let (model, bytes) = if draws_in_chat { self.draw_in_chat(request).await? } else { self.draw(request).await? };
-            let (kind, size) = picture::recognise(self.name, &bytes)?;
-            Ok(ImageStep::Done { model, kind, size, bytes: bytes.into() })
+            Ok(ImageStep::Done { model, picture: picture::recognise(self.name, bytes)? })
         };
-        let asked = ImageStep::Progress { percent: 0, message: "The provider is drawing".into() };
-        stream::once(async move { Ok(asked) }).chain(stream::once(drawn)).boxed_local()
+        stream::once(async { Ok(ImageStep::Asked) }).chain(stream::once(drawn)).boxed_local()
     }
 }
 

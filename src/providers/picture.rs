@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::{Client, Url, header, redirect};
 use tokio::time::Instant;
 
-use super::{Fault, ProviderError, http};
+use super::{Fault, Picture, ProviderError, http};
 use crate::{job::ImageSize, media::ImageType};
 
 /// How often a picture may be somewhere else.
@@ -25,19 +25,20 @@ const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// Where they are no picture that is taken.
-pub fn recognise(provider: &'static str, bytes: &[u8]) -> Result<(ImageType, ImageSize), ProviderError> {
+pub fn recognise(provider: &'static str, bytes: Vec<u8>) -> Result<Picture, ProviderError> {
     let malformed = |detail: &str| ProviderError::new(provider, Fault::Malformed, detail).may_be_billed();
-    let kind = match imagesize::image_type(bytes) {
+    let kind = match imagesize::image_type(&bytes) {
         Ok(imagesize::ImageType::Png) => ImageType::Png,
         Ok(imagesize::ImageType::Jpeg) => ImageType::Jpeg,
         Ok(imagesize::ImageType::Webp) => ImageType::Webp,
         _ => return Err(malformed("its picture is neither PNG nor JPEG nor WebP")),
     };
-    let size = imagesize::blob_size(bytes).map_err(|_| malformed("its picture is damaged"))?;
+    let size = imagesize::blob_size(&bytes).map_err(|_| malformed("its picture is damaged"))?;
     if !(1..=MAX_SIDE).contains(&size.width) || !(1..=MAX_SIDE).contains(&size.height) {
         return Err(malformed("its picture is too large"));
     }
-    Ok((kind, ImageSize { width: size.width as u32, height: size.height as u32 }))
+    let size = ImageSize { width: size.width as u32, height: size.height as u32 };
+    Ok(Picture { kind, size, bytes: bytes.into() })
 }
 
 /// The aspect ratio, of those that models know, nearest to a size.

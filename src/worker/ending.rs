@@ -2,6 +2,7 @@
 
 use crate::{
     event::{Event, Fact, FinishReason, Generated, Reply},
+    failure::{Failure, FailureCode},
     id::{JobId, OutboxId, UserId},
     job::{Fence, State, Work},
     log::{EventLog, Running},
@@ -10,17 +11,14 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What clients are told where a job was stopped.
-pub const CANCELLED: &str = "cancelled";
-
 /// A reply as it is when its job ends.
 #[derive(Debug, Clone)]
 pub struct Said {
     pub content: String,
     pub provider: String,
     pub finish_reason: FinishReason,
-    /// Why it is not all, in a sentence for users.
-    pub error: Option<String>,
+    /// Why it is not all.
+    pub failure: Option<Failure>,
 }
 
 /// The end of a job that made something.
@@ -33,21 +31,22 @@ pub fn of_generation(job: JobId, owner: &UserId, result: Generated) -> Ending {
 
 /// The end of a job without a result: a reply keeps what there is of it.
 #[must_use]
-pub fn of_failure(job: JobId, owner: &UserId, work: Option<&Work>, error: &str, partial: Option<Running>) -> Ending {
-    let state = if error == CANCELLED { State::Cancelled } else { State::Discarded };
+pub fn of_failure(job: JobId, owner: &UserId, work: Option<&Work>, failure: Failure, partial: Option<Running>) -> Ending {
+    let state = if failure.code == FailureCode::Cancelled { State::Cancelled } else { State::Discarded };
     if let Some(Work::AiChatResponse { .. }) = work {
         let finish_reason = if state == State::Cancelled { FinishReason::Cancelled } else { FinishReason::Error };
         let (content, provider) = partial.map_or_else(Default::default, |partial| (partial.text, partial.provider.unwrap_or_default()));
-        let said = Said { content, provider, finish_reason, error: (state == State::Discarded).then(|| error.to_owned()) };
-        return of_reply(job, work, said, state).unwrap_or_else(|| of_plain_failure(job, owner, error, state));
+        let said = Said { content, provider, finish_reason, failure: Some(failure.clone()) };
+        return of_reply(job, work, said, state).unwrap_or_else(|| of_plain_failure(job, owner, failure, state));
     }
-    of_plain_failure(job, owner, error, state)
+    of_plain_failure(job, owner, failure, state)
 }
 
-fn of_plain_failure(job: JobId, owner: &UserId, error: &str, state: State) -> Ending {
-    let fact = Fact::GenerationFailed { job_id: job, error: error.to_owned() };
+fn of_plain_failure(job: JobId, owner: &UserId, failure: Failure, state: State) -> Ending {
+    let error = Some(failure.error.clone());
+    let fact = Fact::GenerationFailed { job_id: job, failure };
     let outgoing = of_job(job, Event::now(crate::channel::Channel::of_user(owner), fact));
-    Ending { state, result: None, error: Some(error.to_owned()), message: None, outgoing }
+    Ending { state, result: None, error, message: None, outgoing }
 }
 
 /// The end of a reply; nothing where `work` is none.
@@ -67,8 +66,9 @@ pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Op
         reply_to: Some(*reply_to),
         finish_reason: said.finish_reason,
     };
-    let error = said.error.or((state == State::Cancelled).then(|| CANCELLED.to_owned()));
-    let fact = Fact::AiChat { job_id: job, result, error: error.clone().filter(|_| state == State::Discarded) };
+    let error = said.failure.as_ref().map(|failure| failure.error.clone());
+    // That it was stopped is no error; the reason to finish tells it.
+    let fact = Fact::AiChat { job_id: job, result, failure: said.failure.filter(|_| state == State::Discarded) };
     // The event waits in the outbox under its message's id, as a person's does: whoever reads history sees whether it is told.
     let outgoing = Outgoing { id: OutboxId::from_bytes(*message_id.as_bytes()), event: Event { timestamp, channel: channel.clone(), fact } };
     let message = Some(message).filter(|message| !message.content.is_empty());

@@ -13,6 +13,7 @@ use super::{
     publisher::{Broken, Streamed},
 };
 use crate::{
+    failure::{Failure, FailureCode},
     job::{AfterFailure, Claimed, Fence, Work, after_failure},
     log::{LogError, Running},
     store::{Ending, StoreError},
@@ -132,11 +133,11 @@ async fn conclude(tools: &Tools, job: &Claimed, outcome: Outcome, streamed: Stre
                 Some(partial) => Some(partial),
                 None => ending::told_so_far(&*tools.log, job.fence.job, work).await,
             };
-            ending::of_failure(job.fence.job, &job.user, work, ending::CANCELLED, partial)
+            ending::of_failure(job.fence.job, &job.user, work, FailureCode::Cancelled.into(), partial)
         }
         Outcome::Unreadable(error) => {
             log::error!("job {}: its arguments can't be read: {error}", job.fence.job);
-            ending::of_failure(job.fence.job, &job.user, None, "This request can't be understood any more.", None)
+            ending::of_failure(job.fence.job, &job.user, None, FailureCode::RequestUnreadable.into(), None)
         }
     };
     if !ending::end(&*tools.store, &tools.outbox, job.fence, ending).await? {
@@ -154,27 +155,29 @@ fn lost(job: &Claimed) -> Result<(), StoreError> {
 /// Puts a failed job back, or says how it ends.
 async fn failed(tools: &Tools, job: &Claimed, error: &Broken, streamed: Streamed) -> Result<Option<Ending>, StoreError> {
     log::warn!("job {}: attempt {} failed: {error}", job.fence.job, job.fence.attempt);
-    let (sentence, retryable) = told(error);
+    let (failure, retryable) = told(error);
     match after_failure(job.failures + 1, retryable) {
         AfterFailure::Retry(pause) => {
-            tools.store.retry(job.fence, pause, sentence).await?;
+            let asked_for = if let Broken::Provider(error) = error { error.retry_after } else { None };
+            tools.store.retry(job.fence, pause.max(asked_for.unwrap_or_default()), &failure.error).await?;
             Ok(None)
         }
         AfterFailure::Discard => {
             let work = job.work.as_ref().ok();
             let partial = partial(work, job, streamed, tools.provider.name());
-            Ok(Some(ending::of_failure(job.fence.job, &job.user, work, sentence, partial)))
+            Ok(Some(ending::of_failure(job.fence.job, &job.user, work, failure, partial)))
         }
     }
 }
 
-/// What the user may know of a failure, and whether trying again makes sense.
-fn told(error: &Broken) -> (&'static str, bool) {
+/// What the user may know of a failure, and whether this job is to be tried again.
+fn told(error: &Broken) -> (Failure, bool) {
     match error {
-        Broken::Provider(error) => (error.safe_sentence(), error.is_retryable()),
-        Broken::Store(error) => ("The server had a problem with its database.", error.is_retryable()),
-        Broken::Log(_) => ("The server had a problem with its event log.", true),
-        Broken::Media(_) => ("The picture could not be stored.", true),
+        Broken::Provider(error) => (error.failure(), error.is_retryable()),
+        Broken::Store(error) => (FailureCode::DatabaseUnavailable.into(), error.is_retryable()),
+        Broken::Log(_) => (FailureCode::LogUnavailable.into(), true),
+        Broken::Media(_) => (FailureCode::MediaUnavailable.into(), true),
+        Broken::PictureLost(_) => (FailureCode::PictureLost.into(), false),
     }
 }
 

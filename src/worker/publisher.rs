@@ -35,6 +35,9 @@ pub enum Broken {
     Provider(#[from] ProviderError),
     #[error("storing the picture failed: {0}")]
     Media(#[from] std::io::Error),
+    /// It may have been paid for: asking again could pay twice.
+    #[error("a picture that may have been paid for is lost: {0}")]
+    PictureLost(String),
 }
 
 /// One job's voice.
@@ -99,6 +102,14 @@ impl<'a> Publisher<'a> {
         if self.progress_written.is_some_and(|written| written.elapsed() < PROGRESS_EVERY) {
             return Ok(());
         }
+        self.note_stage(percent, message).await
+    }
+
+    /// Keeps the job's progress at once: who takes the job up after this attempt finds it.
+    ///
+    /// # Errors
+    /// As [`Self::note_progress`].
+    pub async fn note_stage(&mut self, percent: u8, message: &str) -> Result<(), Broken> {
         self.progress_written = Some(Instant::now());
         if self.tools.store.progress(self.fence, percent, message).await? { Ok(()) } else { Err(LogError::Fenced(self.fence).into()) }
     }
@@ -172,7 +183,7 @@ impl<'a> Publisher<'a> {
         let message = format!("Writing, {percent} % of the text is done");
         self.note_progress(percent, &message).await?;
         if tell && percent < 100 {
-            self.tell(Fact::GenerationProgress { job_id: self.fence.job, progress: percent, message }).await?;
+            self.tell(Fact::GenerationProgress { job_id: self.fence.job, progress: percent, message, result: None }).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use actix::prelude::*;
 
 use super::{Tools, ending};
 use crate::{
+    failure::{Failure, FailureCode},
     job::{AfterFailure, Claimed, after_failure},
     store::StoreError,
 };
@@ -63,15 +64,15 @@ async fn rescue(tools: &Tools) -> Result<(), StoreError> {
 }
 
 async fn take_back(tools: &Tools, job: &Claimed) -> Result<(), StoreError> {
-    const SENTENCE: &str = "The worker that did this has stopped.";
     let work = job.work.as_ref().ok();
     log::warn!("job {}: attempt {} was abandoned", job.fence.job, job.fence.attempt);
-    let error = match after_failure(job.failures + 1, true) {
-        _ if job.cancel_asked => ending::CANCELLED,
-        AfterFailure::Retry(pause) => return tools.store.retry(job.fence, pause, SENTENCE).await.map(drop),
-        AfterFailure::Discard => SENTENCE,
+    let lost = Failure::from(FailureCode::WorkerLost);
+    let failure = match after_failure(job.failures + 1, true) {
+        _ if job.cancel_asked => FailureCode::Cancelled.into(),
+        AfterFailure::Retry(pause) => return tools.store.retry(job.fence, pause, &lost.error).await.map(drop),
+        AfterFailure::Discard => lost,
     };
     let partial = ending::told_so_far(&*tools.log, job.fence.job, work).await;
-    let ending = ending::of_failure(job.fence.job, &job.user, work, error, partial);
+    let ending = ending::of_failure(job.fence.job, &job.user, work, failure, partial);
     ending::end(&*tools.store, &tools.outbox, job.fence, ending).await.map(drop)
 }

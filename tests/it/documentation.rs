@@ -11,6 +11,7 @@ use clap::CommandFactory as _;
 use persona_community::{
     cli::Cli,
     event::{ClosingReason, Control, Event, Fact, FinishReason, Presence, ResetReason},
+    failure::FailureCode,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -86,6 +87,7 @@ fn every_word_that_a_field_may_have_is_explained() {
     let words = [
         names_of::<Presence>(&json!({"status": "?"})),
         names_of::<FinishReason>(&json!("?")),
+        names_of::<FailureCode>(&json!("?")),
         names_of::<ResetReason>(&json!("?")),
         names_of::<ClosingReason>(&json!("?")),
     ];

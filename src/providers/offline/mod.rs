@@ -15,7 +15,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
-use super::{Fault, ImageRequest, ImageStep, Provider, ProviderError, Role, Steps, TextRequest, TextStep};
+use super::{Fault, ImageRequest, ImageStep, Picture, Provider, ProviderError, Role, Steps, TextRequest, TextStep};
 use crate::{
     event::{FinishReason, Usage},
     media::ImageType,
@@ -103,7 +103,9 @@ fn paint(request: &ImageRequest, steps: &mpsc::UnboundedSender<Result<ImageStep,
     };
     let picture = painter::paint(&request.prompt, request.size.width, request.size.height, &mut on_progress);
     let done = match picture {
-        Some(bytes) => Ok(ImageStep::Done { model: PAINTER.into(), kind: ImageType::Png, size: request.size, bytes: bytes.into() }),
+        Some(bytes) => {
+            Ok(ImageStep::Done { model: PAINTER.into(), picture: Picture { kind: ImageType::Png, size: request.size, bytes: bytes.into() } })
+        }
         None => Err(ProviderError::new(NAME, Fault::BrokeOff, "the painter was stopped")),
     };
     // Nobody hears it where the painter was stopped.

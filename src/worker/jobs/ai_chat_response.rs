@@ -26,7 +26,7 @@ pub(super) async fn run(run: Run<'_>, work: &Work, channel: &Channel, reply_to: 
     let mut publisher = Publisher::new(run.tools, run.fence, channel.clone());
     publisher.stream_text(&mut strand, provider.clone().text(request), run.streamed, false).await?;
     let finish_reason = run.streamed.done.as_ref().map_or(FinishReason::Stop, |done| done.finish_reason);
-    let said = Said { content: run.streamed.text.clone(), provider: strand.provider.into(), finish_reason, error: None };
+    let said = Said { content: run.streamed.text.clone(), provider: strand.provider.into(), finish_reason, failure: None };
     ending::of_reply(run.fence.job, Some(work), said, State::Completed).ok_or_else(|| StoreError::Refused("not a reply".into()).into())
 }
 
