@@ -15,7 +15,8 @@
 //! every open stream, and from there it is read again by whoever comes back.
 //!
 //! # The modules, along that way
-//! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`channel`], [`failure`], [`event`], [`job`], [`token`], [`wake`].
+//! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`channel`], [`failure`], [`persona`],
+//!   [`event`], [`job`], [`token`], [`wake`].
 //! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
 //!   measures it from outside.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
@@ -44,6 +45,8 @@ pub mod event;
 pub mod failure;
 pub mod id;
 pub mod job;
+pub mod model;
+pub mod persona;
 pub mod timestamp;
 pub mod token;
 pub mod wake;

@@ -63,6 +63,34 @@ struct Header {
 /// Signs and verifies tokens.
 pub struct Signer(hmac::Key);
 
+/// What only the operator knows: whoever shows it administers. The token itself isn't kept, and can't be printed.
+#[derive(Clone)]
+pub struct AdminToken {
+    key: hmac::Key,
+    seal: hmac::Tag,
+}
+
+impl AdminToken {
+    /// The token that is `text`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>());
+        Self { seal: hmac::sign(&key, text.as_bytes()), key }
+    }
+
+    /// Whether `given` is this token; takes the same time for every one that isn't.
+    #[must_use]
+    pub fn is(&self, given: &str) -> bool {
+        hmac::verify(&self.key, given.as_bytes(), self.seal.as_ref()).is_ok()
+    }
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
@@ -141,6 +169,14 @@ mod tests {
         let body = URL_SAFE_NO_PAD.encode(r#"{"sub":"u_1","name":"Ada","exp":99999999999}"#);
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         assert_eq!(Signer::new(b"one").verify(&format!("{header}.{body}.")), Err(InvalidToken::Forged));
+    }
+
+    #[test]
+    fn an_admin_token_is_itself_alone_and_never_printed() {
+        let token = AdminToken::new("correct-horse");
+        assert!(token.is("correct-horse"));
+        assert!(["", "correct-hors", "correct-horse ", "Correct-horse"].iter().all(|other| !token.is(other)));
+        assert!(!format!("{token:?}").contains("horse"));
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
     let asked = Request {
         user: person.user_id.clone(),
         message: Some((of_person(channel.clone(), said), outgoing.clone())),
-        job,
+        jobs: job.into_iter().collect(),
         idempotency: idempotency::of(&request, &body.bytes, &response)?,
         max_waiting: state.max_jobs_per_user,
     };

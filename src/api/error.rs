@@ -75,6 +75,30 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "channel_forbidden", "you may not use this channel").field("channel")
     }
 
+    /// This server has no administrator.
+    #[must_use]
+    pub fn admin_disabled() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "admin_disabled", "this server takes no administrator: its setting PERSONA_ADMIN_TOKEN is not set")
+    }
+
+    /// Somebody asks for what only the administrator may.
+    #[must_use]
+    pub fn admin_required() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "admin_required", "only the administrator may do this")
+    }
+
+    /// There is no such persona.
+    #[must_use]
+    pub fn persona_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "persona_not_found", "there is no persona with this id")
+    }
+
+    /// The room has as many personas as a room may have.
+    #[must_use]
+    pub fn too_many_personas(most: u32) -> Self {
+        Self::new(StatusCode::CONFLICT, "too_many_personas", format!("a room may have {most} personas; delete one first")).field("channel")
+    }
+
     /// There is nothing at this path.
     #[must_use]
     pub fn not_found() -> Self {

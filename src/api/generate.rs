@@ -84,7 +84,7 @@ async fn accept(state: &State, identity: &Identity, request: &HttpRequest, body:
     let answer = JobAccepted { job_id: job.id };
     let response = serde_json::to_string(&answer).expect("an answer is plain data with text keys");
     let idempotency = idempotency::of(request, body, &response)?;
-    let asked = Request { user: identity.user_id().clone(), message: None, job: Some(job), idempotency, max_waiting: state.max_jobs_per_user };
+    let asked = Request { user: identity.user_id().clone(), message: None, jobs: vec![job], idempotency, max_waiting: state.max_jobs_per_user };
     let accepted = state.store.accept(asked).await?;
     if idempotency::is_new(&accepted)? {
         state.wakeups.send(Wakeup::Jobs);

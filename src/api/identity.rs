@@ -58,8 +58,16 @@ impl FromRequest for Identity {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(identify(request, None))
+        ready(of(request))
     }
+}
+
+/// Who asks.
+///
+/// # Errors
+/// Where nobody can be told from the request.
+pub fn of(request: &HttpRequest) -> Result<Identity, ApiError> {
+    identify(request, None)
 }
 
 /// Who asks for a stream: EventSource can't send headers, so the query may say it.
@@ -92,7 +100,11 @@ pub fn cookie(request: &HttpRequest) -> Option<String> {
     })
 }
 
-fn bearer(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+/// What the `Authorization` header says.
+///
+/// # Errors
+/// Where it is of another scheme.
+pub fn bearer(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     match text.split_once(' ') {

@@ -2,6 +2,7 @@
 //!
 //! The service is thin: it validates, stores, and answers. Refuses to do AI work, and to touch SQL or the wire.
 
+mod admin;
 mod body;
 mod chat;
 pub mod error;
@@ -12,6 +13,7 @@ mod identity;
 mod jobs;
 mod media;
 mod ops;
+mod personas;
 mod presence;
 mod session;
 
@@ -37,7 +39,7 @@ use crate::{
     outbox::Outbox,
     realtime::{limits::StreamLimits, registry::RoomRegistry},
     store::Store,
-    token::Signer,
+    token::{AdminToken, Signer},
     wake::Wakeups,
 };
 
@@ -51,6 +53,8 @@ pub struct State {
     pub wakeups: Wakeups,
     pub media: MediaStore,
     pub signer: Signer,
+    /// Nothing: nobody administers.
+    pub admin: Option<AdminToken>,
     pub session_lasts: Duration,
     pub stream_lifetime: Duration,
     pub max_jobs_per_user: usize,
@@ -70,7 +74,7 @@ impl State {
 /// Every path there is.
 #[rustfmt::skip]
 pub fn routes(config: &mut ServiceConfig) {
-    let (get, post, delete) = (|| web::route().guard(reads()), web::post, web::delete);
+    let (get, post, put, delete) = (|| web::route().guard(reads()), web::post, web::put, web::delete);
     config
         .service(at("/",                   "GET, HEAD").route(get().to(ops::page)))
         .service(at("/healthz",            "GET, HEAD").route(get().to(ops::healthz)))
@@ -86,6 +90,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/generate/image", "POST").route(post().to(generate::image)))
         .service(at("/api/jobs",           "GET, HEAD").route(get().to(jobs::list)))
         .service(at("/api/jobs/{id}",      "GET, HEAD, DELETE").route(get().to(jobs::show)).route(delete().to(jobs::stop)))
+        .service(at("/api/personas",       "GET, HEAD").route(get().to(personas::list)))
+        .service(at("/api/personas/{id}",  "GET, HEAD, PUT, DELETE").route(get().to(personas::show)).route(put().to(personas::put)).route(delete().to(personas::delete)))
         .default_service(web::to(async || Err::<&str, _>(ApiError::not_found())));
 }
 

@@ -3,10 +3,13 @@
 use clap::Args;
 
 use super::wrong::Wrong;
-use crate::providers::{
-    Key,
-    router::{Routes, Target},
-    setup::{self, Account, ProviderConfig},
+use crate::{
+    model::Target,
+    providers::{
+        Key,
+        router::Routes,
+        setup::{self, Account, ProviderConfig},
+    },
 };
 
 #[derive(Debug, Clone, Args)]

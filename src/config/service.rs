@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::wrong::Wrong;
+use crate::token::AdminToken;
 
 #[derive(Debug, Clone, Args)]
 pub struct ServiceSettings {
@@ -29,6 +30,9 @@ pub struct ServiceSettings {
     /// How long a guest's session lasts, in hours
     #[arg(long = "persona-session-hours", env = "PERSONA_SESSION_HOURS", default_value = "720", value_name = "HOURS")]
     session_hours: String,
+    /// Who sends this as a bearer token administers: at least 16 visible characters; without it, nobody can
+    #[arg(long = "persona-admin-token", env = "PERSONA_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
     /// How long a server that stops still answers, so that whoever sends it clients sees that it is not ready, in milliseconds
     #[arg(long = "persona-drain-ms", env = "PERSONA_DRAIN_MS", default_value = "100", value_name = "MS")]
     drain_ms: String,
@@ -45,6 +49,7 @@ pub struct ServiceConfig {
     pub request_within: Duration,
     pub http_threads: usize,
     pub session_lasts: Duration,
+    pub admin: Option<AdminToken>,
     pub drain: Duration,
     pub stop_within: Duration,
 }
@@ -75,9 +80,19 @@ impl ServiceSettings {
                 None => std::thread::available_parallelism().map_or(2, usize::from).min(8),
             },
             session_lasts: wrong.hours(&self.session_hours, "PERSONA_SESSION_HOURS"),
+            admin: self.admin(wrong),
             drain: wrong.millis(&self.drain_ms, "PERSONA_DRAIN_MS", 100),
             stop_within: wrong.seconds(&self.stop_seconds, "PERSONA_STOP_SECONDS", 0),
         }
+    }
+
+    fn admin(&self, wrong: &mut Wrong) -> Option<AdminToken> {
+        let token = self.admin_token.as_deref().filter(|token| !token.is_empty())?;
+        // What a header can't carry nobody could send. The token is not shown.
+        if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            wrong.say("PERSONA_ADMIN_TOKEN: expected at least 16 visible ASCII characters".into());
+        }
+        Some(AdminToken::new(token))
     }
 
     fn tls(&self, wrong: &mut Wrong) -> Tls {

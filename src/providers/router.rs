@@ -6,8 +6,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
-    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,36 +13,7 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 
 use super::{Fault, ImageRequest, ImageStep, Provider, ProviderError, Purpose, Steps, TextRequest, TextStep};
-
-/// A provider and one of its models, written `gemini/gemini-3.5-flash`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
-    pub provider: String,
-    pub model: String,
-}
-
-/// The text is not a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a target is `provider/model`")]
-pub struct InvalidTarget;
-
-impl FromStr for Target {
-    type Err = InvalidTarget;
-
-    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        let (provider, model) = text.trim().split_once('/').ok_or(InvalidTarget)?;
-        if provider.is_empty() || model.is_empty() {
-            return Err(InvalidTarget);
-        }
-        Ok(Self { provider: provider.to_owned(), model: model.to_owned() })
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.provider, self.model)
-    }
-}
+use crate::model::Target;
 
 /// Which targets serve what, in order of preference.
 #[derive(Debug, Clone, Default)]

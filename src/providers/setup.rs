@@ -10,8 +10,9 @@ use super::{
     http::{self, Patience},
     offline::Offline,
     openai_compatible::OpenAiCompatible,
-    router::{Router, Routes, Target},
+    router::{Router, Routes},
 };
+use crate::model::Target;
 
 /// A provider's key and address.
 #[derive(Debug, Clone)]

@@ -96,6 +96,7 @@ impl Application {
             wakeups,
             media,
             signer,
+            admin: config.service.admin.clone(),
             session_lasts: config.service.session_lasts,
             stream_lifetime: config.streams.manners.stream_lifetime,
             max_jobs_per_user: config.queue.max_jobs_per_user,

@@ -1,12 +1,13 @@
 //! The store: messages, jobs and the outbox, durable. All SQL of the product stands below this module.
 //!
 //! [`Store`] hides the engine; it is made of one trait for each thing that is kept: [`HistoryStore`], [`QueueStore`],
-//! [`OutboxStore`]. What belongs together is one method and one transaction: a message, its job, its outgoing
+//! [`OutboxStore`], [`PersonaStore`]. What belongs together is one method and one transaction: a message, its job, its outgoing
 //! event and its idempotency key are written by [`Store::accept`] or not at all; the end of a job by [`QueueStore::finish`].
 //! Refuses to publish, to decide about retries, and to build events: it keeps what it is given.
 
 mod history;
 mod outbox;
+mod personas;
 mod queue;
 mod sqlite;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 pub use self::{
     history::{Author, HistoryStore, Message, Page},
     outbox::{Idempotency, OutboxStore, Outgoing},
+    personas::{Kept, MAX_PERSONAS_OF_ROOM, PersonaFilter, PersonaStore},
     queue::{Depth, Ending, JobFilter, QueueStore, Renewed, Stopping},
     sqlite::SqliteStore,
 };
@@ -25,7 +27,7 @@ use crate::{id::UserId, job::NewJob};
 pub struct Request {
     pub user: UserId,
     pub message: Option<(Message, Outgoing)>,
-    pub job: Option<NewJob>,
+    pub jobs: Vec<NewJob>,
     pub idempotency: Option<Idempotency>,
     /// The most jobs this user may have waiting; 0 means no limit.
     pub max_waiting: usize,
@@ -46,7 +48,7 @@ pub enum Accepted {
 
 /// Everything durable.
 #[async_trait]
-pub trait Store: HistoryStore + QueueStore + OutboxStore + 'static {
+pub trait Store: HistoryStore + QueueStore + OutboxStore + PersonaStore + 'static {
     /// Takes a user's request, all of it or nothing; durable when this returns.
     async fn accept(&self, request: Request) -> Result<Accepted, StoreError>;
 

@@ -21,6 +21,7 @@ mod jobs;
 mod lifecycle;
 mod limits;
 mod ops;
+mod personas;
 mod presence;
 mod providers;
 mod refused_bodies;

@@ -7,6 +7,7 @@ mod history;
 mod jobs;
 mod literal;
 mod outbox;
+mod personas;
 mod queue;
 mod schema;
 mod thread;

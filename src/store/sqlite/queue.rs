@@ -52,7 +52,7 @@ pub(super) fn accept(connection: &mut SqliteConnection, request: &Request) -> Re
     {
         return Ok(known);
     }
-    if request.job.is_some() && has_too_many(connection, &request.user, request.max_waiting)? {
+    if !request.jobs.is_empty() && has_too_many(connection, &request.user, request.max_waiting)? {
         return Ok(Accepted::TooManyJobs);
     }
     if let Some(asked) = &request.idempotency {
@@ -62,7 +62,7 @@ pub(super) fn accept(connection: &mut SqliteConnection, request: &Request) -> Re
         history::insert(connection, message)?;
         outbox::insert(connection, outgoing)?;
     }
-    if let Some(new) = &request.job {
+    for new in &request.jobs {
         enqueue(connection, new)?;
     }
     Ok(Accepted::New)

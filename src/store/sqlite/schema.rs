@@ -72,4 +72,18 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    persona (id) {
+        id -> Text,
+        channel -> Text,
+        name -> Text,
+        prompt -> Text,
+        answers -> Text,
+        route -> Text,
+        parameters -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(message, outbox);
