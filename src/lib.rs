@@ -16,7 +16,7 @@
 //!
 //! # The modules, along that way
 //! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`channel`], [`failure`], [`persona`],
-//!   [`event`], [`job`], [`token`], [`wake`].
+//!   [`event`], [`job`], [`token`], [`wake`], [`metrics`].
 //! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
 //!   measures it from outside.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
@@ -45,6 +45,7 @@ pub mod event;
 pub mod failure;
 pub mod id;
 pub mod job;
+pub mod metrics;
 pub mod model;
 pub mod persona;
 pub mod timestamp;

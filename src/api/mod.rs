@@ -36,6 +36,7 @@ use self::error::ApiError;
 use crate::{
     log::EventLog,
     media::MediaStore,
+    metrics::Exposed,
     outbox::Outbox,
     realtime::{limits::StreamLimits, registry::RoomRegistry},
     store::Store,
@@ -52,6 +53,8 @@ pub struct State {
     pub limits: Arc<StreamLimits>,
     pub wakeups: Wakeups,
     pub media: MediaStore,
+    /// What `/metrics` writes beside what it reads off the store and the hub.
+    pub metrics: &'static [&'static dyn Exposed],
     pub signer: Signer,
     /// Nothing: nobody administers.
     pub admin: Option<AdminToken>,

@@ -1,12 +1,15 @@
 //! For those who operate the server: is it alive, is it ready, how is it doing. And the page for those who are new to it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use actix_web::{HttpResponse, http::header, web::Data};
 use serde_json::json;
 
 use super::{State, error::ApiError};
-use crate::realtime::registry::CountRooms;
+use crate::{
+    metrics::{self, Gauge, Value as _},
+    realtime::registry::CountRooms,
+};
 
 const PAGE: &str = include_str!("../../web/index.html");
 
@@ -32,7 +35,7 @@ pub async fn readyz(state: Data<State>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({"status": "ready"})))
 }
 
-/// Figures, in Prometheus' text format.
+/// The metrics, in Prometheus' text format.
 ///
 /// # Errors
 /// Where the store can't be read.
@@ -41,12 +44,16 @@ pub async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
     let rooms = state.registry.send(CountRooms).await.unwrap_or(0);
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+        metrics::head(&mut text, name, help, Gauge::TYPE);
+        metrics::sample(&mut text, name, "", value);
     };
     gauge("persona_streams", "Open event streams.", state.limits.open() as u64);
     gauge("persona_rooms", "Channels that somebody listens to.", rooms as u64);
     gauge("persona_jobs_waiting", "Jobs that wait for a worker or their time.", depth.waiting);
     gauge("persona_jobs_running", "Jobs that run.", depth.running);
+    for metric in state.metrics {
+        metric.write(&mut text);
+    }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
 }
 

@@ -3,6 +3,7 @@
 //! Refuses to hold logic of its own: what is here is who knows whom, and what comes first.
 
 mod accept;
+mod metrics;
 mod refusal;
 pub mod tls;
 mod wire;
@@ -24,7 +25,7 @@ use actix_web_lab::middleware::CatchPanic;
 use anyhow::{Context as _, Result};
 use tokio_rustls::TlsAcceptor;
 
-use self::{accept::accept, wire::Wire};
+use self::{accept::accept, metrics::METRICS, wire::Wire};
 use crate::{
     api::{self, State},
     config::{Config, Secret},
@@ -95,6 +96,7 @@ impl Application {
             limits: StreamLimits::new(most_streams),
             wakeups,
             media,
+            metrics: METRICS,
             signer,
             admin: config.service.admin.clone(),
             session_lasts: config.service.session_lasts,

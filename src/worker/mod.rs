@@ -7,6 +7,7 @@
 pub mod ending;
 pub mod executor;
 pub mod jobs;
+pub mod metrics;
 pub mod poller;
 pub mod publisher;
 pub mod rescuer;

@@ -12,6 +12,7 @@ use tokio::sync::{broadcast::error::RecvError, oneshot};
 use super::{
     Tools, WorkerConfig,
     executor::{Abort, Execute, Executor, Reason},
+    metrics,
 };
 use crate::{
     id::JobId,
@@ -90,6 +91,8 @@ impl Poller {
         let again = std::mem::take(&mut self.look_again);
         match claimed {
             Ok((jobs, due)) => {
+                metrics::CLAIMS.inc();
+                metrics::EMPTY_CLAIMS.add(u64::from(jobs.is_empty()));
                 let full = jobs.len() == asked;
                 for job in jobs {
                     self.hand_out(job);

@@ -142,6 +142,21 @@ fn every_variable_stands_in_the_sample_with_its_default_and_no_other_does() {
     same(".env.sample", &lines, &settings().into_iter().filter_map(|setting| setting.line).collect());
 }
 
+#[tokio::test]
+async fn every_metric_stands_in_the_table_and_no_other_does() {
+    let app = App::start();
+    let text = reqwest::get(format!("{}/metrics", app.url)).await.unwrap().text().await.unwrap();
+    let mut rows = BTreeSet::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) {
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+            rows.insert(format!("| `{name}` | {kind} | {help} |"));
+        }
+    }
+    let written = page("docs/metrics.md").lines().filter(|line| line.contains("`persona_")).map(str::to_owned).collect();
+    same("docs/metrics.md", &written, &rows);
+}
+
 #[test]
 fn every_command_of_the_tour_answers_as_it_says() {
     const TOUR: &str = "\n## A tour with curl\n";
