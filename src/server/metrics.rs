@@ -1,6 +1,6 @@
 //! Every metric that this process keeps, whoever's matter it is.
 
-use crate::{metrics::Exposed, worker::metrics as worker};
+use crate::{metrics::Exposed, worker};
 
 /// All of them, in the order in which they are written; `docs/metrics.md` has the same.
-pub static METRICS: &[&dyn Exposed] = &[&worker::CLAIMS, &worker::EMPTY_CLAIMS];
+pub static METRICS: &[&dyn Exposed] = &[&worker::metrics::CLAIMS, &worker::metrics::EMPTY_CLAIMS];
