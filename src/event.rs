@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channel::Channel,
     failure::Failure,
-    id::{JobId, MessageId, StreamId, UserId},
+    id::{JobId, MessageId, PersonaId, StreamId, UserId},
     timestamp::Timestamp,
 };
 
@@ -98,7 +98,10 @@ pub struct Chunk {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restart: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persona_id: Option<String>,
+    pub persona_id: Option<PersonaId>,
+    /// How the room shows the persona; the first chunk alone says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persona_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
 }
@@ -115,6 +118,11 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     pub finish_reason: FinishReason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persona_id: Option<PersonaId>,
+    /// How the room shows the persona.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persona_name: Option<String>,
 }
 
 /// Why a reply ended.

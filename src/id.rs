@@ -82,6 +82,14 @@ uuid_id! {
     OutboxId
 }
 
+impl MessageId {
+    /// The first id after this one.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+}
+
 /// The text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id")]

@@ -22,6 +22,8 @@ use crate::{
     channel::Channel,
     event::Generated,
     id::{JobId, MessageId, StreamId, UserId},
+    model::Target,
+    persona::Speaker,
     timestamp::Timestamp,
 };
 
@@ -106,9 +108,30 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Work {
-    AiChatResponse { channel: Channel, reply_to: MessageId, stream_id: StreamId, message_id: MessageId },
+    AiChatResponse(Box<Answer>),
     GenerateText { prompt: String, model: Option<String>, max_tokens: Option<u32>, stream_id: StreamId },
     GenerateImage { prompt: String, size: ImageSize, model: Option<String> },
+}
+
+/// An answer to a chat message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub channel: Channel,
+    /// The message to answer.
+    pub reply_to: MessageId,
+    pub stream_id: StreamId,
+    /// The answer's own place in history.
+    pub message_id: MessageId,
+    /// Who answers; nothing: the room has nobody in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persona: Option<Speaker>,
+    /// The model that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Target>,
+    /// The length that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
 }
 
 impl Work {
@@ -126,7 +149,7 @@ impl Work {
     #[must_use]
     pub fn channel(&self, owner: &UserId) -> Channel {
         match self {
-            Self::AiChatResponse { channel, .. } => channel.clone(),
+            Self::AiChatResponse(answer) => answer.channel.clone(),
             Self::GenerateText { .. } | Self::GenerateImage { .. } => Channel::of_user(owner),
         }
     }

@@ -4,10 +4,12 @@
 
 mod admin;
 mod body;
+pub mod cast;
 mod chat;
 pub mod error;
 mod events;
 mod generate;
+mod history;
 mod idempotency;
 mod identity;
 mod jobs;
@@ -32,7 +34,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use self::error::ApiError;
+use self::{cast::Casts, error::ApiError};
 use crate::{
     log::EventLog,
     media::MediaStore,
@@ -58,6 +60,7 @@ pub struct State {
     pub signer: Signer,
     /// Nothing: nobody administers.
     pub admin: Option<AdminToken>,
+    pub casts: Casts,
     pub session_lasts: Duration,
     pub stream_lifetime: Duration,
     pub max_jobs_per_user: usize,
@@ -86,7 +89,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/media/{name}",       "GET, HEAD").route(get().to(media::show)))
         .service(at("/api/session",        "GET, HEAD, POST, DELETE").route(get().to(session::show)).route(post().to(session::create)).route(delete().to(session::delete)))
         .service(at("/api/events",         "GET").route(web::get().to(events::stream)))
-        .service(at("/api/chat/messages",  "GET, HEAD, POST").route(get().to(chat::history)).route(post().to(chat::post)))
+        .service(at("/api/chat/messages",  "GET, HEAD, POST").route(get().to(history::show)).route(post().to(chat::post)))
         .service(at("/api/chat/typing",    "POST").route(post().to(chat::typing)))
         .service(at("/api/presence",       "GET, HEAD").route(get().to(presence::show)))
         .service(at("/api/generate/text",  "POST").route(post().to(generate::text)))

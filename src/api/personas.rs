@@ -134,6 +134,7 @@ pub async fn put(state: Data<State>, _: Admin, id: Path<String>, body: Json<NewP
     let persona = persona(&id, &body.value)?;
     let id = persona.id.clone();
     let kept = state.store.put_persona(persona).await?;
+    state.casts.forget();
     let mut builder = match kept {
         Kept::Created => HttpResponse::Created(),
         Kept::Replaced => HttpResponse::Ok(),
@@ -149,7 +150,9 @@ pub async fn put(state: Data<State>, _: Admin, id: Path<String>, body: Json<NewP
 /// Where there is none, or the store can't be written.
 pub async fn delete(state: Data<State>, _: Admin, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = id.parse().map_err(|_| ApiError::persona_not_found())?;
-    if state.store.delete_persona(&id).await? { Ok(HttpResponse::NoContent().finish()) } else { Err(ApiError::persona_not_found()) }
+    let was_there = state.store.delete_persona(&id).await?;
+    state.casts.forget();
+    if was_there { Ok(HttpResponse::NoContent().finish()) } else { Err(ApiError::persona_not_found()) }
 }
 
 fn persona(id: &str, new: &NewPersona) -> Result<Persona, ApiError> {

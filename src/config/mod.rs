@@ -4,6 +4,7 @@
 //! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them. What a part of the product is
 //! told of them it defines itself: refuses to be imported by any part that it configures.
 
+mod generation;
 mod providers;
 mod queue;
 mod service;
@@ -13,15 +14,17 @@ mod wrong;
 
 use clap::Args;
 
-use self::{
-    providers::ProviderSettings, queue::QueueSettings, service::ServiceSettings, storage::StorageSettings, streams::StreamSettings, wrong::Wrong,
-};
 pub use self::{
+    generation::GenerationConfig,
     queue::QueueConfig,
     service::{ServiceConfig, Tls},
     storage::{Secret, StorageConfig},
     streams::StreamConfig,
     wrong::ConfigError,
+};
+use self::{
+    generation::GenerationSettings, providers::ProviderSettings, queue::QueueSettings, service::ServiceSettings, storage::StorageSettings,
+    streams::StreamSettings, wrong::Wrong,
 };
 use crate::providers::setup::ProviderConfig;
 
@@ -38,6 +41,8 @@ pub struct Settings {
     queue: QueueSettings,
     #[command(flatten)]
     providers: ProviderSettings,
+    #[command(flatten)]
+    generation: GenerationSettings,
     /// What is logged, in env_logger's words
     #[arg(long = "rust-log", env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub rust_log: String,
@@ -51,6 +56,7 @@ pub struct Config {
     pub streams: StreamConfig,
     pub queue: QueueConfig,
     pub providers: ProviderConfig,
+    pub generation: GenerationConfig,
 }
 
 impl Settings {
@@ -66,6 +72,7 @@ impl Settings {
             streams: self.streams.read(&mut wrong),
             queue: self.queue.read(service.stop_within, &mut wrong),
             providers: self.providers.read(&mut wrong),
+            generation: self.generation.read(&mut wrong),
             service,
         };
         wrong.unless(config)

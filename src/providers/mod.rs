@@ -24,6 +24,7 @@ use crate::{
     event::{FinishReason, Usage},
     job::ImageSize,
     media::ImageType,
+    model::Target,
 };
 
 /// What opens a provider's door. Never printed.
@@ -78,6 +79,8 @@ pub struct TextRequest {
     pub purpose: Purpose,
     /// The conversation, oldest first; the last turn is the one to answer.
     pub turns: Vec<(Role, String)>,
+    /// Who is to serve it, in order; empty: whoever serves its purpose.
+    pub route: Vec<Target>,
     pub model: Option<String>,
     pub max_tokens: Option<u32>,
 }

@@ -172,6 +172,7 @@ impl Provider for Router {
 
     fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {
         let list = match request.purpose {
+            _ if !request.route.is_empty() => &request.route,
             Purpose::Chat => &self.routes.chat,
             Purpose::Text => &self.routes.text,
         };

@@ -27,7 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{accept::accept, metrics::METRICS, wire::Wire};
 use crate::{
-    api::{self, State},
+    api::{self, State, cast::Casts},
     config::{Config, Secret},
     log::{EventLog, MemoryLog},
     media::MediaStore,
@@ -84,8 +84,15 @@ impl Application {
         let outbox = Outbox::start(store.clone(), log.clone());
         let wakeups = Wakeups::default();
         let provider = config.providers.build().context("can't talk to providers")?;
-        let tools =
-            Tools { store: store.clone(), log: log.clone(), outbox: outbox.clone(), provider, media: media.clone(), wakeups: wakeups.clone() };
+        let tools = Tools {
+            store: store.clone(),
+            log: log.clone(),
+            outbox: outbox.clone(),
+            provider,
+            media: media.clone(),
+            wakeups: wakeups.clone(),
+            context_tokens: config.generation.context_tokens,
+        };
         let worker = Worker::start(tools, config.queue.worker).context("can't start the worker")?;
 
         let state = Data::new(State {
@@ -99,6 +106,7 @@ impl Application {
             metrics: METRICS,
             signer,
             admin: config.service.admin.clone(),
+            casts: Casts::default(),
             session_lasts: config.service.session_lasts,
             stream_lifetime: config.streams.manners.stream_lifetime,
             max_jobs_per_user: config.queue.max_jobs_per_user,

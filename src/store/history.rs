@@ -9,6 +9,7 @@ use crate::{
     channel::Channel,
     event::FinishReason,
     id::{MessageId, StreamId, UserId},
+    persona::Speaker,
     timestamp::Timestamp,
 };
 
@@ -28,7 +29,7 @@ pub enum Author {
     /// A person.
     Person { user_id: UserId, user_name: String, client_id: Option<String> },
     /// An AI.
-    Assistant { provider: String, stream_id: StreamId, reply_to: Option<MessageId>, finish_reason: FinishReason },
+    Assistant { provider: String, stream_id: StreamId, reply_to: Option<MessageId>, finish_reason: FinishReason, persona: Option<Speaker> },
 }
 
 /// A page of history.

@@ -4,7 +4,7 @@ use crate::{
     event::{Event, Fact, FinishReason, Generated, Reply},
     failure::{Failure, FailureCode},
     id::{JobId, OutboxId, UserId},
-    job::{Fence, State, Work},
+    job::{Answer, Fence, State, Work},
     log::{EventLog, Running},
     outbox::Outbox,
     store::{Author, Ending, Message, Outgoing, Store, StoreError},
@@ -52,10 +52,16 @@ fn of_plain_failure(job: JobId, owner: &UserId, failure: Failure, state: State) 
 /// The end of a reply; nothing where `work` is none.
 #[must_use]
 pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Option<Ending> {
-    let Some(Work::AiChatResponse { channel, reply_to, stream_id, message_id }) = work else { return None };
+    let Some(Work::AiChatResponse(answer)) = work else { return None };
+    let Answer { channel, reply_to, stream_id, message_id, persona, .. } = &**answer;
     let timestamp = Timestamp::now();
-    let author =
-        Author::Assistant { provider: said.provider.clone(), stream_id: *stream_id, reply_to: Some(*reply_to), finish_reason: said.finish_reason };
+    let author = Author::Assistant {
+        provider: said.provider.clone(),
+        stream_id: *stream_id,
+        reply_to: Some(*reply_to),
+        finish_reason: said.finish_reason,
+        persona: persona.clone(),
+    };
     let message = Message { id: *message_id, channel: channel.clone(), content: said.content.clone(), author, timestamp };
     let result = Reply {
         id: *message_id,
@@ -65,6 +71,8 @@ pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Op
         stream_id: *stream_id,
         reply_to: Some(*reply_to),
         finish_reason: said.finish_reason,
+        persona_id: persona.as_ref().map(|persona| persona.id.clone()),
+        persona_name: persona.as_ref().map(|persona| persona.name.clone()),
     };
     let error = said.failure.as_ref().map(|failure| failure.error.clone());
     // That it was stopped is no error; the reason to finish tells it.
@@ -95,7 +103,7 @@ pub async fn end(store: &dyn Store, outbox: &Outbox, fence: Fence, ending: Endin
 
 /// What has been told of a job's reply so far, where the log can say so.
 pub async fn told_so_far(log: &dyn EventLog, job: JobId, work: Option<&Work>) -> Option<Running> {
-    let Some(Work::AiChatResponse { channel, .. }) = work else { return None };
-    let snapshot = log.snapshot(channel).await.ok()?;
+    let Some(Work::AiChatResponse(answer)) = work else { return None };
+    let snapshot = log.snapshot(&answer.channel).await.ok()?;
     snapshot.streaming.into_iter().find(|running| running.job_id == job)
 }

@@ -183,15 +183,10 @@ fn told(error: &Broken) -> (Failure, bool) {
 
 /// What this attempt has said of a reply, told or not.
 fn partial(work: Option<&Work>, job: &Claimed, streamed: Streamed, provider: &str) -> Option<Running> {
-    let Some(Work::AiChatResponse { stream_id, .. }) = work else { return None };
+    let Some(Work::AiChatResponse(answer)) = work else { return None };
     if streamed.text.is_empty() {
         return None;
     }
-    Some(Running {
-        stream_id: *stream_id,
-        job_id: job.fence.job,
-        text: streamed.text,
-        seq: 0,
-        provider: Some(streamed.provider.unwrap_or(provider).to_owned()),
-    })
+    let provider = Some(streamed.provider.unwrap_or(provider).to_owned());
+    Some(Running { text: streamed.text, provider, ..Running::begun(answer.stream_id, job.fence.job) })
 }

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod poller;
 pub mod publisher;
 pub mod rescuer;
+pub mod tokens;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -43,6 +44,8 @@ pub struct Tools {
     pub provider: Arc<dyn Provider>,
     pub media: MediaStore,
     pub wakeups: Wakeups,
+    /// How many tokens a reply and what it is shown of its room may have together.
+    pub context_tokens: u32,
 }
 
 /// A worker that runs on its thread until it is stopped.

@@ -15,6 +15,7 @@ use crate::{
     id::{MessageId, StreamId},
     job::Fence,
     log::{LogError, Publication},
+    persona::Speaker,
     providers::{Fault, ProviderError, TextStep},
     store::StoreError,
 };
@@ -73,6 +74,7 @@ pub struct Strand {
     pub stream_id: StreamId,
     pub provider: &'static str,
     pub reply_to: Option<MessageId>,
+    pub persona: Option<Speaker>,
     /// Something was told under this stream before, and is void.
     pub restart: bool,
 }
@@ -205,7 +207,8 @@ impl<'a> Publisher<'a> {
             provider: Some(strand.provider.into()),
             seq,
             restart: seq == 0 && strand.restart,
-            persona_id: None,
+            persona_id: strand.persona.as_ref().map(|persona| persona.id.clone()),
+            persona_name: strand.persona.as_ref().filter(|_| seq == 0).map(|persona| persona.name.clone()),
             reply_to: strand.reply_to,
         };
         self.tell(Fact::AiChatChunk { job_id: self.fence.job, result }).await

@@ -30,6 +30,7 @@ mod refused_identities;
 mod refused_requests;
 mod refused_sizes;
 mod refused_texts;
+mod replies;
 mod session;
 mod settings;
 mod storage;

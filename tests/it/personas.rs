@@ -1,29 +1,17 @@
 //! Personas: who answers in a room, managed by whoever has the administrator's token.
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
+    admin::{TOKEN, admin, put_persona as put},
     answer::{Answer, refused},
     app::App,
     person::{GENERAL, Person},
 };
 
-const TOKEN: &str = "an-admin-token-for-tests";
-
 fn app() -> App {
     App::with(&[("PERSONA_ADMIN_TOKEN", TOKEN)])
-}
-
-/// A request of the administrator.
-fn admin(app: &App, method: Method, path: &str) -> RequestBuilder {
-    reqwest::Client::new().request(method, format!("{}{path}", app.url)).bearer_auth(TOKEN)
-}
-
-async fn put(app: &App, id: &str, persona: &Value) -> Value {
-    let answer = Answer::to(admin(app, Method::PUT, &format!("/api/personas/{id}")).json(persona)).await;
-    assert!([200, 201].contains(&answer.status), "{answer:?}");
-    answer.json()
 }
 
 #[tokio::test]

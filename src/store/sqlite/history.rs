@@ -17,6 +17,7 @@ use crate::{
     channel::Channel,
     event::FinishReason,
     id::{MessageId, StreamId},
+    persona::Speaker,
     store::{Author, HistoryStore, Message, Page, StoreError},
     timestamp::Timestamp,
 };
@@ -35,6 +36,8 @@ struct Row {
     reply_to: Option<Vec<u8>>,
     finish_reason: Option<String>,
     created_at: i64,
+    persona_id: Option<String>,
+    persona_name: Option<String>,
 }
 
 pub(super) fn insert(connection: &mut SqliteConnection, new: &Message) -> Result<(), Error> {
@@ -50,6 +53,8 @@ pub(super) fn insert(connection: &mut SqliteConnection, new: &Message) -> Result
         reply_to: None,
         finish_reason: None,
         created_at: new.timestamp.millis(),
+        persona_id: None,
+        persona_name: None,
     };
     match &new.author {
         Author::Person { user_id, user_name, client_id } => {
@@ -57,11 +62,13 @@ pub(super) fn insert(connection: &mut SqliteConnection, new: &Message) -> Result
             row.user_name = Some(user_name.clone());
             row.client_id.clone_from(client_id);
         }
-        Author::Assistant { provider, stream_id, reply_to, finish_reason } => {
+        Author::Assistant { provider, stream_id, reply_to, finish_reason, persona } => {
             row.provider = Some(provider.clone());
             row.stream_id = Some(stream_id.as_bytes().to_vec());
             row.reply_to = reply_to.map(|id| id.as_bytes().to_vec());
             row.finish_reason = serde_json::to_value(finish_reason).ok().and_then(|name| name.as_str().map(str::to_owned));
+            row.persona_id = persona.as_ref().map(|persona| persona.id.to_string());
+            row.persona_name = persona.as_ref().map(|persona| persona.name.clone());
         }
     }
     diesel::insert_into(message::table).values(row).execute(connection).map(drop)
@@ -105,6 +112,10 @@ impl Row {
                 stream_id: StreamId::from_bytes(id_bytes(&stream_id)?),
                 reply_to: self.reply_to.map(|id| id_bytes(&id).map(MessageId::from_bytes)).transpose()?,
                 finish_reason: self.finish_reason.and_then(|name| serde_json::from_value(name.into()).ok()).unwrap_or(FinishReason::Stop),
+                persona: match (self.persona_id, self.persona_name) {
+                    (Some(id), Some(name)) => Some(Speaker { id: id.parse().map_err(|_| unreadable("id of a persona"))?, name }),
+                    _ => None,
+                },
             },
             _ => return Err(unreadable("author of a message")),
         };

@@ -13,6 +13,8 @@ diesel::table! {
         reply_to -> Nullable<Binary>,
         finish_reason -> Nullable<Text>,
         created_at -> BigInt,
+        persona_id -> Nullable<Text>,
+        persona_name -> Nullable<Text>,
     }
 }
 

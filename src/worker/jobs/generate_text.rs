@@ -14,14 +14,14 @@ use crate::{
 };
 
 pub(super) fn request(prompt: &str, model: Option<String>, max_tokens: Option<u32>) -> TextRequest {
-    TextRequest { purpose: Purpose::Text, turns: vec![(Role::User(String::new()), prompt.to_owned())], model, max_tokens }
+    TextRequest { purpose: Purpose::Text, turns: vec![(Role::User(String::new()), prompt.to_owned())], route: Vec::new(), model, max_tokens }
 }
 
 pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
     let (job, provider) = (run.fence.job, &run.tools.provider);
     let mut publisher = Publisher::new(run.tools, run.fence, Channel::of_user(run.owner));
     publisher.tell(Fact::GenerationStarted { job_id: job, message: "Writing has begun".into() }).await?;
-    let mut strand = Strand { stream_id, provider: provider.name(), reply_to: None, restart: run.fence.attempt > 1 };
+    let mut strand = Strand { stream_id, provider: provider.name(), reply_to: None, persona: None, restart: run.fence.attempt > 1 };
     publisher.stream_text(&mut strand, provider.clone().text(request), run.streamed, true).await?;
     let Some(done) = run.streamed.done.clone() else {
         return Err(ProviderError::new(provider.name(), Fault::BrokeOff, "the text has no end").into());

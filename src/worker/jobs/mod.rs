@@ -4,6 +4,7 @@
 //! whatever it waits for. Refuses to decide what follows from a failure: that is the executor's.
 
 mod ai_chat_response;
+mod conversation;
 mod generate_image;
 mod generate_text;
 
@@ -32,7 +33,7 @@ pub struct Run<'a> {
 /// Where it can't be done now, or at all.
 pub async fn run(run: Run<'_>, work: &Work) -> Result<Ending, Broken> {
     match work {
-        Work::AiChatResponse { channel, reply_to, stream_id, .. } => ai_chat_response::run(run, work, channel, *reply_to, *stream_id).await,
+        Work::AiChatResponse(answer) => ai_chat_response::run(run, work, answer).await,
         Work::GenerateText { prompt, model, max_tokens, stream_id } => {
             let request = generate_text::request(prompt, model.clone(), *max_tokens);
             generate_text::run(run, request, *stream_id).await

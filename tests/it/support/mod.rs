@@ -1,5 +1,6 @@
 //! What the tests share: a running server, people who use it, and streams that are read to a deadline.
 
+pub mod admin;
 pub mod answer;
 pub mod app;
 pub mod browser;
