@@ -109,8 +109,8 @@ impl State {
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Work {
     AiChatResponse(Box<Answer>),
-    GenerateText { prompt: String, model: Option<String>, max_tokens: Option<u32>, stream_id: StreamId },
-    GenerateImage { prompt: String, size: ImageSize, model: Option<String> },
+    GenerateText { prompt: String, model: Option<Target>, max_tokens: Option<u32>, stream_id: StreamId },
+    GenerateImage { prompt: String, size: ImageSize, model: Option<Target> },
 }
 
 /// An answer to a chat message.

@@ -1,6 +1,6 @@
 //! Models by name: a provider and one of the models it serves.
 //!
-//! Refuses to know which of them there are, and how they are asked.
+//! Refuses to know how they are asked.
 
 use std::{fmt, str::FromStr};
 
@@ -45,5 +45,40 @@ impl Serialize for Target {
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The models that clients may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct AllowList {
+    /// For replies and texts.
+    pub text: Vec<Target>,
+    /// For pictures.
+    pub image: Vec<Target>,
+}
+
+/// The one of `allowed` that is called `name`: by provider and model, or by the model alone, and then the first that has it.
+#[must_use]
+pub fn find<'a>(allowed: &'a [Target], name: &str) -> Option<&'a Target> {
+    let whole = allowed.iter().find(|target| target.to_string() == name);
+    whole.or_else(|| allowed.iter().find(|target| target.model == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_found_by_its_whole_name_or_by_the_models_alone() {
+        let allowed: Vec<Target> = ["a/m", "b/m", "b/c/d", "c/d"].iter().map(|text| text.parse().unwrap()).collect();
+        let found = |name: &str| find(&allowed, name).map(ToString::to_string);
+        assert_eq!(["b/m", "m", "c/d", "d"].map(found).map(Option::unwrap), ["b/m", "a/m", "c/d", "c/d"].map(str::to_owned));
+        assert_eq!(["x", "", "a", "a/", "M"].map(found), [const { None }; 5]);
+    }
+
+    #[test]
+    fn a_target_has_a_provider_and_a_model() {
+        assert!(["", "/", "a/", "/m", "a"].iter().all(|text| text.parse::<Target>().is_err()));
+        assert_eq!(serde_json::to_string(&" a/b/c ".parse::<Target>().unwrap()).unwrap(), r#""a/b/c""#);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Refuses whatever it doesn't know: a field that nobody asked for is an error, not a surprise later.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -178,5 +178,18 @@ pub fn limit(query: &[(String, String)]) -> Result<usize, ApiError> {
         None => Ok(50),
         Some(limit @ 1..=200) => Ok(limit),
         Some(_) => Err(ApiError::invalid_field("limit", RIGHT)),
+    }
+}
+
+/// A number within `range`, if there is one.
+///
+/// # Errors
+/// Where it is beyond.
+pub fn within(field: &str, number: Option<u32>, range: RangeInclusive<u32>) -> Result<Option<u32>, ApiError> {
+    match number {
+        Some(number) if !range.contains(&number) => {
+            Err(ApiError::invalid_field(field, format!("must be a number from {} to {}", range.start(), range.end())))
+        }
+        number => Ok(number),
     }
 }

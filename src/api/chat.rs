@@ -11,12 +11,14 @@ use super::{
     error::ApiError,
     idempotency,
     identity::Identity,
+    models,
 };
 use crate::{
     channel::Channel,
     event::{ChatMessage, Event, Fact},
     id::{JobId, MessageId, OutboxId, StreamId, UserId},
     job::{Answer, NewJob, Work},
+    model::Target,
     persona::{self, Speaker},
     realtime::room::SetTyping,
     store::{Author, Message, Outgoing, Request},
@@ -37,6 +39,8 @@ pub struct NewMessage {
     #[serde(default = "yes")]
     reply: bool,
     client_id: Option<String>,
+    model: Option<String>,
+    max_tokens: Option<u32>,
 }
 
 fn yes() -> bool {
@@ -82,6 +86,8 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
     let channel = identity.room(&body.value.channel)?;
     let content = body::text("content", &body.value.content, MAX_CONTENT)?;
     let client_id = body.value.client_id.as_deref().map(|id| body::line("clientId", id, MAX_CLIENT_ID)).transpose()?;
+    let wanted =
+        Wanted { model: models::asked(&state.models.text, body.value.model.as_deref())?, max_tokens: models::max_tokens(body.value.max_tokens)? };
     let person = identity.person();
     let said = ChatMessage {
         id: MessageId::new(),
@@ -91,7 +97,7 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
         timestamp: Timestamp::now(),
         client_id,
     };
-    let jobs = if body.value.reply { answers(&state, &channel, &said).await? } else { Vec::new() };
+    let jobs = if body.value.reply { answers(&state, &channel, &said, &wanted).await? } else { Vec::new() };
     let is_answered = !jobs.is_empty();
     let response = answer(&channel, &said, jobs.iter().map(|job| job.id).collect());
     let outgoing = Outgoing {
@@ -118,8 +124,15 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
     Ok(idempotency::respond(HttpResponse::Accepted(), accepted, response))
 }
 
+/// How an answer is asked to be; what is absent is the persona's to say.
+#[derive(Clone)]
+struct Wanted {
+    model: Option<Target>,
+    max_tokens: Option<u32>,
+}
+
 /// A job for each persona that answers; where the room has none, for nobody in particular.
-async fn answers(state: &State, channel: &Channel, said: &ChatMessage) -> Result<Vec<NewJob>, ApiError> {
+async fn answers(state: &State, channel: &Channel, said: &ChatMessage, wanted: &Wanted) -> Result<Vec<NewJob>, ApiError> {
     let personas = state.casts.of(&*state.store, channel).await?;
     let speakers: Vec<Option<Speaker>> = if personas.is_empty() {
         vec![None]
@@ -128,7 +141,8 @@ async fn answers(state: &State, channel: &Channel, said: &ChatMessage) -> Result
     };
     let job = |persona| {
         let (stream_id, message_id) = (StreamId::new(), MessageId::new());
-        let answer = Answer { channel: channel.clone(), reply_to: said.id, stream_id, message_id, persona, model: None, max_tokens: None };
+        let Wanted { model, max_tokens } = wanted.clone();
+        let answer = Answer { channel: channel.clone(), reply_to: said.id, stream_id, message_id, persona, model, max_tokens };
         NewJob::new(said.user_id.clone(), Work::AiChatResponse(Box::new(answer)))
     };
     Ok(speakers.into_iter().map(job).collect())

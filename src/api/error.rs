@@ -19,7 +19,7 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::store::StoreError;
+use crate::{model::Target, store::StoreError};
 
 /// The header that names a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -91,6 +91,13 @@ impl ApiError {
     #[must_use]
     pub fn persona_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "persona_not_found", "there is no persona with this id")
+    }
+
+    /// A model is asked for that is not on the list.
+    #[must_use]
+    pub fn model_not_allowed(allowed: &[Target]) -> Self {
+        let list = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Self::bad_request("model_not_allowed", format!("you may ask for these models: {list}")).field("model")
     }
 
     /// The room has as many personas as a room may have.

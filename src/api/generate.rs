@@ -9,6 +9,7 @@ use super::{
     error::ApiError,
     idempotency,
     identity::Identity,
+    models,
 };
 use crate::{
     id::{JobId, StreamId},
@@ -19,10 +20,6 @@ use crate::{
 
 /// The longest prompt, in characters.
 const MAX_PROMPT: usize = 16_000;
-/// The longest name of a model.
-const MAX_MODEL: usize = 128;
-/// The most tokens a text may be asked to have.
-const MAX_TOKENS: u32 = 32_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -52,11 +49,8 @@ struct JobAccepted {
 /// Where a field breaks a rule, or the store can't take it.
 pub async fn text(state: Data<State>, identity: Identity, request: HttpRequest, body: Json<NewText>) -> Result<HttpResponse, ApiError> {
     let prompt = body::text("prompt", &body.value.prompt, MAX_PROMPT)?;
-    let model = model(body.value.model.as_deref())?;
-    let max_tokens = body.value.max_tokens;
-    if max_tokens.is_some_and(|most| !(1..=MAX_TOKENS).contains(&most)) {
-        return Err(ApiError::invalid_field("maxTokens", format!("must be a number from 1 to {MAX_TOKENS}")));
-    }
+    let model = models::asked(&state.models.text, body.value.model.as_deref())?;
+    let max_tokens = models::max_tokens(body.value.max_tokens)?;
     let work = Work::GenerateText { prompt, model, max_tokens, stream_id: StreamId::new() };
     accept(&state, &identity, &request, &body.bytes, work).await
 }
@@ -67,16 +61,12 @@ pub async fn text(state: Data<State>, identity: Identity, request: HttpRequest, 
 /// Where a field breaks a rule, or the store can't take it.
 pub async fn image(state: Data<State>, identity: Identity, request: HttpRequest, body: Json<NewImage>) -> Result<HttpResponse, ApiError> {
     let prompt = body::text("prompt", &body.value.prompt, MAX_PROMPT)?;
-    let model = model(body.value.model.as_deref())?;
+    let model = models::asked(&state.models.image, body.value.model.as_deref())?;
     let size = match &body.value.size {
         Some(size) => size.parse().map_err(|error: InvalidImageSize| ApiError::invalid_field("size", error.to_string()))?,
         None => ImageSize::default(),
     };
     accept(&state, &identity, &request, &body.bytes, Work::GenerateImage { prompt, size, model }).await
-}
-
-fn model(name: Option<&str>) -> Result<Option<String>, ApiError> {
-    name.map(|name| body::line("model", name, MAX_MODEL)).transpose()
 }
 
 async fn accept(state: &State, identity: &Identity, request: &HttpRequest, body: &[u8], work: Work) -> Result<HttpResponse, ApiError> {

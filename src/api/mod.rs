@@ -14,6 +14,7 @@ mod idempotency;
 mod identity;
 mod jobs;
 mod media;
+mod models;
 mod ops;
 mod personas;
 mod presence;
@@ -39,6 +40,7 @@ use crate::{
     log::EventLog,
     media::MediaStore,
     metrics::Exposed,
+    model::AllowList,
     outbox::Outbox,
     realtime::{limits::StreamLimits, registry::RoomRegistry},
     store::Store,
@@ -61,6 +63,7 @@ pub struct State {
     /// Nothing: nobody administers.
     pub admin: Option<AdminToken>,
     pub casts: Casts,
+    pub models: AllowList,
     pub session_lasts: Duration,
     pub stream_lifetime: Duration,
     pub max_jobs_per_user: usize,
@@ -94,6 +97,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/presence",       "GET, HEAD").route(get().to(presence::show)))
         .service(at("/api/generate/text",  "POST").route(post().to(generate::text)))
         .service(at("/api/generate/image", "POST").route(post().to(generate::image)))
+        .service(at("/api/models",         "GET, HEAD").route(get().to(models::list)))
         .service(at("/api/jobs",           "GET, HEAD").route(get().to(jobs::list)))
         .service(at("/api/jobs/{id}",      "GET, HEAD, DELETE").route(get().to(jobs::show)).route(delete().to(jobs::stop)))
         .service(at("/api/personas",       "GET, HEAD").route(get().to(personas::list)))

@@ -12,6 +12,7 @@ use super::{
     admin::{Admin, Asker},
     body::{self, Json},
     error::ApiError,
+    models,
 };
 use crate::{
     channel::{Channel, InvalidChannel},
@@ -28,8 +29,6 @@ const MAX_NAME: usize = 64;
 const MAX_PROMPT: usize = 16_000;
 /// The most targets of a route.
 const MAX_ROUTE: usize = 8;
-/// The most tokens a reply may be given.
-const MAX_TOKENS: u32 = 32_000;
 /// How many tokens a persona may be shown of its room.
 const CONTEXT_TOKENS: std::ops::RangeInclusive<u32> = 256..=1_000_000;
 
@@ -167,8 +166,8 @@ fn persona(id: &str, new: &NewPersona) -> Result<Persona, ApiError> {
         answers: answers.map_err(|error: UnknownAnswers| ApiError::invalid_field("answers", error.to_string()))?,
         route: route(&new.route)?,
         parameters: Parameters {
-            max_tokens: within("maxTokens", new.max_tokens, 1..=MAX_TOKENS)?,
-            context_tokens: within("contextTokens", new.context_tokens, CONTEXT_TOKENS)?,
+            max_tokens: models::max_tokens(new.max_tokens)?,
+            context_tokens: body::within("contextTokens", new.context_tokens, CONTEXT_TOKENS)?,
         },
         created_at: now,
         updated_at: now,
@@ -187,13 +186,4 @@ fn route(targets: &[String]) -> Result<Vec<Target>, ApiError> {
     let target =
         |text: &String| body::line("route", text, 200)?.parse().map_err(|error: InvalidTarget| ApiError::invalid_field("route", error.to_string()));
     targets.iter().map(target).collect()
-}
-
-fn within(field: &str, number: Option<u32>, range: std::ops::RangeInclusive<u32>) -> Result<Option<u32>, ApiError> {
-    match number {
-        Some(number) if !range.contains(&number) => {
-            Err(ApiError::invalid_field(field, format!("must be a number from {} to {}", range.start(), range.end())))
-        }
-        number => Ok(number),
-    }
 }

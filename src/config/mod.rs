@@ -67,12 +67,13 @@ impl Settings {
     pub fn read(&self) -> Result<Config, ConfigError> {
         let mut wrong = Wrong::default();
         let service = self.service.read(&mut wrong);
+        let providers = self.providers.read(&mut wrong);
         let config = Config {
             storage: self.storage.read(&mut wrong),
             streams: self.streams.read(&mut wrong),
             queue: self.queue.read(service.stop_within, &mut wrong),
-            providers: self.providers.read(&mut wrong),
-            generation: self.generation.read(&mut wrong),
+            generation: self.generation.read(&providers, &mut wrong),
+            providers,
             service,
         };
         wrong.unless(config)

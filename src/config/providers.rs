@@ -83,7 +83,8 @@ impl ProviderSettings {
     }
 }
 
-fn targets(wrong: &mut Wrong, name: &str, text: Option<&str>) -> Vec<Target> {
+/// The targets of a list, `provider/model,provider/model`.
+pub(super) fn targets(wrong: &mut Wrong, name: &str, text: Option<&str>) -> Vec<Target> {
     let text = text.unwrap_or_default().trim();
     let targets: Result<Vec<Target>, _> = text.split(',').filter(|target| !target.is_empty()).map(str::parse).collect();
     targets.unwrap_or_else(|_| {

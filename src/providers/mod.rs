@@ -90,6 +90,8 @@ pub struct TextRequest {
 pub struct ImageRequest {
     pub prompt: String,
     pub size: ImageSize,
+    /// Who is to draw it, in order; empty: whoever draws.
+    pub route: Vec<Target>,
     pub model: Option<String>,
 }
 

@@ -183,7 +183,8 @@ impl Provider for Router {
     }
 
     fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep> {
-        let targets = self.targets(&self.routes.image, request.model.as_deref());
+        let list = if request.route.is_empty() { &self.routes.image } else { &request.route };
+        let targets = self.targets(list, request.model.as_deref());
         let open =
             move |target: &Target, provider: Arc<dyn Provider>| provider.image(ImageRequest { model: Some(target.model.clone()), ..request.clone() });
         self.route(targets, open, |provider| ImageStep::Begin { provider }, |step| matches!(step, ImageStep::Done { .. }))

@@ -77,7 +77,7 @@ impl ProviderConfig {
         if let Some(Account { key, base_url }) = self.gemini.clone() {
             providers.push(Arc::new(Gemini { base_url, key, client, patience }));
         }
-        let routes = self.routes(&names);
+        let routes = self.routes();
         log::info!("providers: chat by {}, text by {}, images by {}", list(&routes.chat), list(&routes.text), list(&routes.image));
         Ok(Arc::new(Router::new(providers, routes)))
     }
@@ -90,12 +90,17 @@ impl ProviderConfig {
         chat.iter().chain(text).chain(image).filter(|target| !names.contains(&target.provider.as_str())).collect()
     }
 
-    fn names(&self) -> Vec<&'static str> {
+    /// Every provider that has an account.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
         let accounts = [("laozhang", &self.laozhang), ("gemini", &self.gemini), ("openai", &self.openai)];
         accounts.into_iter().filter(|(_, account)| account.is_some()).map(|(name, _)| name).collect()
     }
 
-    fn routes(&self, names: &[&str]) -> Routes {
+    /// What serves what: as the settings say, else from the accounts.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let names = self.names();
         let own = || DEFAULTS.iter().filter(|(name, ..)| names.contains(name));
         let target = |provider: &str, model: &str| Target { provider: provider.to_owned(), model: model.to_owned() };
         let texts = || own().map(|(name, text, _)| target(name, text)).collect::<Vec<_>>();

@@ -107,6 +107,7 @@ impl Application {
             signer,
             admin: config.service.admin.clone(),
             casts: Casts::default(),
+            models: config.generation.models.clone(),
             session_lasts: config.service.session_lasts,
             stream_lifetime: config.streams.manners.stream_lifetime,
             max_jobs_per_user: config.queue.max_jobs_per_user,

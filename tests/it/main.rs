@@ -20,6 +20,7 @@ mod images;
 mod jobs;
 mod lifecycle;
 mod limits;
+mod models;
 mod ops;
 mod personas;
 mod presence;

@@ -137,7 +137,9 @@ async fn a_field_of_the_wrong_type_is_named() {
     let optional = [
         ("/api/chat/messages", with(&good()[0].1, "reply", json!(true))),
         ("/api/chat/messages", with(&good()[0].1, "clientId", json!("c1"))),
-        ("/api/generate/text", with(&good()[2].1, "model", json!("m"))),
+        ("/api/chat/messages", with(&good()[0].1, "model", json!("offline-writer"))),
+        ("/api/chat/messages", with(&good()[0].1, "maxTokens", json!(7))),
+        ("/api/generate/text", with(&good()[2].1, "model", json!("offline-writer"))),
         ("/api/generate/text", with(&good()[2].1, "maxTokens", json!(7))),
         ("/api/generate/image", with(&good()[3].1, "size", json!("64x64"))),
         ("/api/session", json!({"userName": "Ada"})),

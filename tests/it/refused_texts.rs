@@ -17,7 +17,7 @@ struct Field {
     body: fn(&str) -> Value,
 }
 
-const FIELDS: [Field; 6] = [
+const FIELDS: [Field; 5] = [
     Field { path: "/api/chat/messages", name: "content", most: 8_000, body: |text| json!({"channel": GENERAL, "content": text, "reply": false}) },
     Field {
         path: "/api/chat/messages",
@@ -27,7 +27,6 @@ const FIELDS: [Field; 6] = [
     },
     Field { path: "/api/generate/text", name: "prompt", most: 16_000, body: |text| json!({"prompt": text}) },
     Field { path: "/api/generate/image", name: "prompt", most: 16_000, body: |text| json!({"prompt": text, "size": "64x64"}) },
-    Field { path: "/api/generate/text", name: "model", most: 128, body: |text| json!({"prompt": "A poem", "model": text}) },
     Field { path: "/api/session", name: "userName", most: 64, body: |text| json!({"userName": text}) },
 ];
 

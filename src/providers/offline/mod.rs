@@ -19,6 +19,7 @@ use super::{Fault, ImageRequest, ImageStep, Picture, Provider, ProviderError, Ro
 use crate::{
     event::{FinishReason, Usage},
     media::ImageType,
+    model::Target,
 };
 
 mod painter;
@@ -27,6 +28,18 @@ mod text;
 const NAME: &str = "offline";
 const WRITER: &str = "offline-writer";
 const PAINTER: &str = "offline-painter";
+
+/// What writes, as clients may ask for it.
+#[must_use]
+pub fn writer() -> Target {
+    Target { provider: NAME.into(), model: WRITER.into() }
+}
+
+/// What paints, as clients may ask for it.
+#[must_use]
+pub fn painter() -> Target {
+    Target { provider: NAME.into(), model: PAINTER.into() }
+}
 
 /// Speaks and paints without a model.
 #[derive(Debug, Clone, Copy)]

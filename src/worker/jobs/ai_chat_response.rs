@@ -54,7 +54,10 @@ async fn request(run: &Run<'_>, answer: &Answer) -> Result<TextRequest, Broken> 
     Ok(TextRequest {
         purpose: Purpose::Chat,
         turns: conversation::of(answer.persona.as_ref().map(|persona| &persona.id), &prompt, page.messages, budget.into()),
-        route: answer.model.clone().map_or(route, |model| vec![model]),
+        route: match &answer.model {
+            Some(model) => vec![model.clone()],
+            None => route,
+        },
         model: None,
         max_tokens,
     })

@@ -11,6 +11,7 @@ use crate::{
     event::{Fact, Generated, GeneratedImage, Preview},
     job::ImageSize,
     media::Draft,
+    model::Target,
     providers::{Fault, ImageRequest, ImageStep, Picture, ProviderError},
     store::Ending,
     worker::{
@@ -24,14 +25,14 @@ const DRAWING: &str = "The provider is drawing";
 /// Noted once it is known to have done nothing.
 const REFUSED: &str = "Waiting for another try";
 
-pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Option<String>) -> Result<Ending, Broken> {
+pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Option<Target>) -> Result<Ending, Broken> {
     if run.fence.attempt > 1 && was_drawing(&run).await? {
         return Err(Broken::PictureLost("the worker that had asked for it has stopped".into()));
     }
     let mut painting = Painting::new(&run);
     painting.voice.tell(Fact::GenerationStarted { job_id: run.fence.job, message: "Painting has begun".into() }).await?;
     let provider = &run.tools.provider;
-    let mut steps = provider.clone().image(ImageRequest { prompt: prompt.to_owned(), size, model });
+    let mut steps = provider.clone().image(ImageRequest { prompt: prompt.to_owned(), size, route: model.into_iter().collect(), model: None });
     while let Some(step) = steps.next().await {
         match step {
             Ok(ImageStep::Done { model, picture }) => {

@@ -5,6 +5,7 @@ use crate::{
     channel::Channel,
     event::{Fact, Generated},
     id::StreamId,
+    model::Target,
     providers::{Fault, ProviderError, Purpose, Role, TextRequest},
     store::Ending,
     worker::{
@@ -13,8 +14,14 @@ use crate::{
     },
 };
 
-pub(super) fn request(prompt: &str, model: Option<String>, max_tokens: Option<u32>) -> TextRequest {
-    TextRequest { purpose: Purpose::Text, turns: vec![(Role::User(String::new()), prompt.to_owned())], route: Vec::new(), model, max_tokens }
+pub(super) fn request(prompt: &str, model: Option<Target>, max_tokens: Option<u32>) -> TextRequest {
+    TextRequest {
+        purpose: Purpose::Text,
+        turns: vec![(Role::User(String::new()), prompt.to_owned())],
+        route: model.into_iter().collect(),
+        model: None,
+        max_tokens,
+    }
 }
 
 pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
