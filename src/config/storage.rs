@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::wrong::Wrong;
-use crate::log::Limits;
+use crate::log::{Limits, RedisAddress};
 
 #[derive(Debug, Clone, Args)]
 pub struct StorageSettings {
@@ -15,6 +15,12 @@ pub struct StorageSettings {
     /// The database; without one, SQLite in the data folder [sqlite:PATH]
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
     database_url: Option<String>,
+    /// Where the event log is kept, so that several processes share it; without one, in memory [redis://HOST:PORT, rediss://…; nodes of a cluster joined by commas]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URLS")]
+    redis_url: Option<String>,
+    /// How the names of all keys and topics in Redis begin
+    #[arg(long = "persona-redis-prefix", env = "PERSONA_REDIS_PREFIX", default_value = "persona:", value_name = "PREFIX")]
+    redis_prefix: String,
     /// Signs tokens, at least 32 bytes; without one, it is made once and kept in the data folder
     #[arg(long = "persona-secret", env = "PERSONA_SECRET", hide_env_values = true, value_name = "SECRET")]
     secret: Option<String>,
@@ -34,6 +40,8 @@ pub struct StorageSettings {
 pub struct StorageConfig {
     pub data_dir: PathBuf,
     pub database: PathBuf,
+    /// Where the event log is; in memory where there is none.
+    pub redis: Option<RedisAddress>,
     pub secret: Option<Secret>,
     pub log: Limits,
 }
@@ -53,6 +61,7 @@ impl StorageSettings {
         StorageConfig {
             data_dir: self.data_dir.clone(),
             database: self.database(wrong),
+            redis: self.redis(wrong),
             secret: self.secret(wrong),
             log: Limits {
                 events: wrong.count(&self.log_events, "PERSONA_LOG_EVENTS", 1),
@@ -74,6 +83,15 @@ impl StorageSettings {
                 }
             },
         }
+    }
+
+    fn redis(&self, wrong: &mut Wrong) -> Option<RedisAddress> {
+        if self.redis_prefix.contains(['{', '}']) {
+            // They would say where on a cluster a key lies.
+            wrong.add("PERSONA_REDIS_PREFIX", &self.redis_prefix, "a text without { and }");
+        }
+        let url = self.redis_url.as_ref()?;
+        RedisAddress::parse(url, &self.redis_prefix).map_err(|error| wrong.say(format!("REDIS_URL: {error}"))).ok()
     }
 
     fn secret(&self, wrong: &mut Wrong) -> Option<Secret> {

@@ -13,26 +13,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Epoch, EventLog, LogError, Logged, Position, Publication, Replay, Running, Snapshot, streaming};
+use super::{Epoch, EventLog, Limits, Listener, LogError, Logged, News, Position, Publication, Replay, Running, Snapshot, streaming};
 use crate::{
     channel::Channel,
     event::{Event, Fact},
     id::{JobId, MessageId, OutboxId},
 };
-
-/// How much is kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Events a channel.
-    pub events: usize,
-    /// Bytes of events a channel.
-    pub bytes: usize,
-    /// How long a channel is kept that nobody writes to.
-    pub retention: Duration,
-}
-
-/// Who is told of every event, in the order of the log.
-pub type Listener = Box<dyn Fn(Logged) + Send + Sync>;
 
 /// The event log in this process's memory.
 pub struct MemoryLog {
@@ -183,7 +169,7 @@ impl EventLog for MemoryLog {
         log.append(&publication, json.clone());
         log.trim(self.limits);
         let position = log.head;
-        (self.listener)(Logged { channel: channel.clone(), position, json });
+        (self.listener)(News::Logged(Logged { channel: channel.clone(), position, json }));
         Ok(Some(position))
     }
 

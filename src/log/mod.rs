@@ -5,15 +5,19 @@
 //! and the text of replies that are still streaming.
 
 mod memory;
+pub mod metrics;
+mod redis;
 mod streaming;
+mod subscriber;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::{
-    memory::{Limits, MemoryLog},
+    memory::MemoryLog,
+    redis::{InvalidAddress, RedisAddress, RedisLog},
     streaming::Running,
 };
 use crate::{
@@ -79,6 +83,29 @@ pub struct Logged {
     pub position: Position,
     /// The event, as [`Event::to_json`] wrote it.
     pub json: Bytes,
+}
+
+/// What the hub is told.
+#[derive(Debug)]
+pub enum News {
+    /// There is a new event; those of a channel are told in order.
+    Logged(Logged),
+    /// The log's newest place is this; what lies between it and the newest event that was told must be read.
+    Head(Channel, Position),
+}
+
+/// Who is told of every event, in the order of the log.
+pub type Listener = Arc<dyn Fn(News) + Send + Sync>;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events a channel.
+    pub events: usize,
+    /// Bytes of events a channel.
+    pub bytes: usize,
+    /// How long a channel is kept that nobody writes to.
+    pub retention: Duration,
 }
 
 /// An event to be logged.
@@ -162,6 +189,13 @@ pub trait EventLog: Send + Sync + 'static {
     /// # Errors
     /// [`LogError::Unavailable`], with what is wrong.
     async fn check(&self) -> Result<(), LogError>;
+
+    /// Somebody in this process listens to `channel` from now on: its events must be told. To be called before [`Self::head`],
+    /// so that nothing is missed in between.
+    fn follow(&self, _channel: &Channel) {}
+
+    /// Nobody in this process listens to `channel` any more.
+    fn unfollow(&self, _channel: &Channel) {}
 }
 
 /// What can go wrong with the log.

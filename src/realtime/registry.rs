@@ -13,7 +13,7 @@ use actix::prelude::*;
 
 use super::{
     Manners, Vital,
-    room::{Join, Leave, Publish, Room, SetTyping, Stop, WhoIsThere},
+    room::{Join, Leave, Publish, ReadUpTo, Room, SetTyping, Stop, WhoIsThere},
     typing::Pace,
 };
 use crate::{channel::Channel, event::Presence, log::EventLog};
@@ -100,6 +100,16 @@ impl Handler<Publish> for RoomRegistry {
     fn handle(&mut self, publish: Publish, _: &mut Self::Context) {
         if let Some(room) = self.room(&publish.0.channel) {
             room.do_send(publish);
+        }
+    }
+}
+
+impl Handler<ReadUpTo> for RoomRegistry {
+    type Result = ();
+
+    fn handle(&mut self, read: ReadUpTo, _: &mut Self::Context) {
+        if let Some(room) = self.room(&read.0) {
+            room.do_send(read);
         }
     }
 }

@@ -59,6 +59,11 @@ pub struct Leave {
 #[rtype(result = "()")]
 pub struct Publish(pub Logged);
 
+/// The log's newest place is this: what is missing up to it is to be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReadUpTo(pub Channel, pub Position);
+
 /// A user types, or types no longer.
 #[derive(Message)]
 #[rtype(result = "Result<(), TooSoon>")]
@@ -253,6 +258,7 @@ impl Actor for Room {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let (log, channel) = (self.log.clone(), self.channel.clone());
+        log.follow(&channel);
         let head = async move { insist(|| log.head(&channel)).await };
         ctx.wait(head.into_actor(self).map(|head, room, _| room.head = Some(head)));
     }
@@ -306,6 +312,16 @@ impl Handler<Publish> for Room {
     }
 }
 
+impl Handler<ReadUpTo> for Room {
+    type Result = ();
+
+    fn handle(&mut self, ReadUpTo(_, newest): ReadUpTo, ctx: &mut Context<Self>) {
+        if let Some(head) = self.head.filter(|head| *head != newest) {
+            self.catch_up(ctx, head);
+        }
+    }
+}
+
 impl Handler<SetTyping> for Room {
     type Result = Result<(), TooSoon>;
 
@@ -330,6 +346,7 @@ impl Handler<Stop> for Room {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.log.unfollow(&self.channel);
         ctx.stop();
     }
 }

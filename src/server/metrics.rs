@@ -1,6 +1,17 @@
 //! Every metric that this process keeps, whoever's matter it is.
 
-use crate::{metrics::Exposed, worker};
+use crate::{log, metrics::Exposed, worker};
 
 /// All of them, in the order in which they are written; `docs/metrics.md` has the same.
-pub static METRICS: &[&dyn Exposed] = &[&worker::metrics::CLAIMS, &worker::metrics::EMPTY_CLAIMS];
+pub static METRICS: &[&dyn Exposed] = &[
+    &worker::metrics::CLAIMS,
+    &worker::metrics::EMPTY_CLAIMS,
+    &log::metrics::PUBLICATIONS,
+    &log::metrics::CONNECTS,
+    &log::metrics::SUBSCRIBER_CONNECTS,
+    &log::metrics::MESSAGES,
+    &log::metrics::POSITION_CHECKS,
+    &log::metrics::HOLES,
+    &log::metrics::TOPICS,
+    &log::metrics::LAG,
+];

@@ -29,7 +29,7 @@ use self::{accept::accept, metrics::METRICS, wire::Wire};
 use crate::{
     api::{self, State, cast::Casts},
     config::{Config, Secret},
-    log::{EventLog, MemoryLog},
+    log::{EventLog, Listener, MemoryLog, News, RedisLog},
     media::MediaStore,
     outbox::Outbox,
     realtime::{
@@ -38,7 +38,7 @@ use crate::{
         limits::StreamLimits,
         peer::Watch,
         registry::RoomRegistry,
-        room::Publish,
+        room::{Publish, ReadUpTo},
     },
     store::{SqliteStore, Store},
     token::Signer,
@@ -80,9 +80,8 @@ impl Application {
         let media = MediaStore::open(pictures.clone()).with_context(|| format!("can't make the folder of the pictures, {}", pictures.display()))?;
         let signer = Signer::new(&secret(config)?.0);
 
-        let (registry, log) = hub(config);
+        let (registry, log, wakeups) = hub(config);
         let outbox = Outbox::start(store.clone(), log.clone());
-        let wakeups = Wakeups::default();
         let provider = config.providers.build().context("can't talk to providers")?;
         let tools = Tools {
             store: store.clone(),
@@ -148,18 +147,35 @@ impl Application {
     }
 }
 
-/// The registry and the log, each of which knows the other.
-fn hub(config: &Config) -> (Addr<RoomRegistry>, Arc<dyn EventLog>) {
-    let (limits, manners) = (config.storage.log, config.streams.manners);
+/// The registry and the log, each of which knows the other; and what wakes workers, here or everywhere.
+fn hub(config: &Config) -> (Addr<RoomRegistry>, Arc<dyn EventLog>, Wakeups) {
     let mut made = None;
     let registry = RoomRegistry::create(|ctx| {
         let registry = ctx.address();
-        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(limits, Box::new(move |logged| registry.do_send(Publish(logged)))));
-        made = Some(log.clone());
-        RoomRegistry::new(log, manners)
+        let tell = move |news| match news {
+            News::Logged(logged) => registry.do_send(Publish(logged)),
+            News::Head(channel, head) => registry.do_send(ReadUpTo(channel, head)),
+        };
+        let (log, wakeups) = event_log(config, Arc::new(tell));
+        made = Some((log.clone(), wakeups));
+        RoomRegistry::new(log, config.streams.manners)
     });
-    let log = made.expect("an actor is made before its address is given");
-    (registry, log)
+    let (log, wakeups) = made.expect("an actor is made before its address is given");
+    (registry, log, wakeups)
+}
+
+/// The log that the settings name, and what wakes workers through it.
+fn event_log(config: &Config, listener: Listener) -> (Arc<dyn EventLog>, Wakeups) {
+    let limits = config.storage.log;
+    match &config.storage.redis {
+        None => (Arc::new(MemoryLog::new(limits, listener)), Wakeups::default()),
+        Some(address) => {
+            let (wakeups, relay) = Wakeups::relayed();
+            // Its thread lives as long as the process.
+            let thread = Arbiter::new().handle();
+            (Arc::new(RedisLog::start(address.clone(), limits, listener, relay, &thread)), wakeups)
+        }
+    }
 }
 
 /// What every HTTP thread is made from.

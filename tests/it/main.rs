@@ -25,6 +25,7 @@ mod ops;
 mod personas;
 mod presence;
 mod providers;
+mod redis_log;
 mod refused_bodies;
 mod refused_channels;
 mod refused_identities;

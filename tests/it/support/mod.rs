@@ -9,6 +9,7 @@ pub mod http2;
 pub mod person;
 pub mod provider;
 pub mod raw;
+pub mod redis;
 pub mod sse;
 pub mod tls;
 pub mod token;

@@ -1,0 +1,73 @@
+-- Gives an event its place in a channel's log, appends it and tells whoever listens: all of it or nothing.
+-- KEYS: bucket, channel, entries, messages, running. Running texts lie beside `running`, under the same hash tag.
+-- Answers {'fenced'}, {'known'}, or the place: {dataset, generation, offset}.
+local bucket, channel, entries, messages, running = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local fresh, ttl, max_events, max_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local publish, topic, json = ARGV[5], ARGV[6], ARGV[7]
+local job, attempt, once, message, ended = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local stream, begins, chunk, speaker, text = ARGV[13], ARGV[14], ARGV[15], ARGV[16], ARGV[17]
+
+if attempt ~= '' then
+    local newest = redis.call('HGET', channel, 'f' .. job)
+    if newest and tonumber(newest) > tonumber(attempt) then return {'fenced'} end
+end
+if once ~= '' and redis.call('HEXISTS', channel, 'o' .. once) == 1 then return {'known'} end
+
+-- The first write is one that is refused where memory is short, so that nothing is done by half.
+local dataset = redis.call('HGET', bucket, 'd')
+if not dataset then
+    dataset = fresh
+    redis.call('HSET', bucket, 'd', dataset)
+end
+local generation = redis.call('HGET', channel, 'g')
+if not generation then
+    generation = redis.call('HINCRBY', bucket, 'g', 1)
+    redis.call('HSET', channel, 'g', generation)
+    redis.call('DEL', entries, messages, running)
+end
+
+local offset = redis.call('HINCRBY', channel, 'n', 1)
+redis.call('XADD', entries, offset .. '-0', 'j', json, 'o', once, 'e', ended)
+local bytes = redis.call('HINCRBY', channel, 'b', #json)
+if attempt ~= '' then redis.call('HSET', channel, 'f' .. job, attempt) end
+-- Whoever still believes to work on it can publish no more.
+if ended ~= '' then redis.call('HSET', channel, 'f' .. ended, 4294967295) end
+if once ~= '' then redis.call('HSET', channel, 'o' .. once, '') end
+if message ~= '' then redis.call('ZADD', messages, offset, message) end
+
+local count, dropped = redis.call('XLEN', entries), nil
+while count > max_events or (bytes > max_bytes and count > 1) do
+    local oldest = redis.call('XRANGE', entries, '-', '+', 'COUNT', 1)[1]
+    local fields = oldest[2]
+    bytes = redis.call('HINCRBY', channel, 'b', -#fields[2])
+    if fields[4] ~= '' then redis.call('HDEL', channel, 'o' .. fields[4]) end
+    if fields[6] ~= '' then redis.call('HDEL', channel, 'f' .. fields[6]) end
+    redis.call('XDEL', entries, oldest[1])
+    count, dropped = count - 1, oldest[1]
+end
+if dropped then redis.call('ZREMRANGEBYSCORE', messages, '-inf', string.match(dropped, '^%d+')) end
+
+if stream ~= '' then
+    local told = running .. ':' .. stream
+    if begins == '1' then redis.call('SET', told, text) else redis.call('APPEND', told, text) end
+    redis.call('PEXPIRE', told, ttl)
+    redis.call('HSET', running, stream, job .. ' ' .. chunk)
+    -- The first chunk alone says it.
+    if speaker ~= '' then redis.call('HSET', running, 's' .. stream, speaker) end
+    redis.call('PEXPIRE', running, ttl)
+elseif ended ~= '' then
+    local replies = redis.call('HGETALL', running)
+    for i = 1, #replies, 2 do
+        if string.sub(replies[i + 1], 1, #ended) == ended then
+            redis.call('HDEL', running, replies[i], 's' .. replies[i])
+            redis.call('DEL', running .. ':' .. replies[i])
+        end
+    end
+end
+
+redis.call('PEXPIRE', channel, ttl)
+redis.call('PEXPIRE', entries, ttl)
+if message ~= '' then redis.call('PEXPIRE', messages, ttl) end
+generation = tostring(generation)
+redis.call(publish, topic, 'e' .. dataset .. ' ' .. generation .. ' ' .. offset .. ' ' .. json)
+return {dataset, generation, tostring(offset)}
