@@ -9,11 +9,12 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{State, body, error::ApiError, identity::Identity};
+use super::{body, error::ApiError, identity::Identity};
 use crate::{
+    channel::Channel,
     failure::FailureCode,
-    id::JobId,
-    job::{Claimed, JobView},
+    id::{JobId, StreamId},
+    job::{Claimed, JobView, Kind, State},
     store::{JobFilter, Stopping},
     wake::Wakeup,
     worker::ending,
@@ -21,6 +22,24 @@ use crate::{
 
 /// How long stopping a waiting job may take before it is anybody's again.
 const HOLD: Duration = Duration::from_secs(10);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    #[serde(flatten)]
+    job: JobView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partial: Option<Partial>,
+}
+
+/// A text that is being written, as far as it has been told: the chunk that continues it has the next `seq`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Partial {
+    stream_id: StreamId,
+    text: String,
+    seq: u32,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,16 +59,28 @@ struct StopAccepted {
 ///
 /// # Errors
 /// Where this person has no such job, or the store can't be read.
-pub async fn show(state: Data<State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn show(state: Data<super::State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let job = state.store.job(identity.user_id(), job_id(&id)?).await?.ok_or_else(ApiError::job_not_found)?;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(job))
+    let partial = partial(&state, &identity, &job).await;
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Shown { job, partial }))
+}
+
+/// What has been told of a text, for who has missed its beginning: a user's channel has no history.
+async fn partial(state: &super::State, identity: &Identity, job: &JobView) -> Option<Partial> {
+    if job.kind != Kind::GenerateText || job.state != State::Running {
+        return None;
+    }
+    // Without the log the job is shown all the same.
+    let snapshot = state.log.snapshot(&Channel::of_user(identity.user_id())).await.ok()?;
+    let running = snapshot.streaming.into_iter().find(|running| running.job_id == job.job_id)?;
+    Some(Partial { stream_id: running.stream_id, text: running.text, seq: running.seq })
 }
 
 /// This person's jobs.
 ///
 /// # Errors
 /// Where a parameter is wrong, or the store can't be read.
-pub async fn list(state: Data<State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let query = body::query(&request)?;
     let limit = body::limit(&query)?;
     let filter = JobFilter {
@@ -69,7 +100,7 @@ pub async fn list(state: Data<State>, identity: Identity, request: HttpRequest) 
 ///
 /// # Errors
 /// Where it has ended, this person has no such job, or the store can't be written.
-pub async fn stop(state: Data<State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn stop(state: Data<super::State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = job_id(&id)?;
     match state.store.stop_job(identity.user_id(), id, HOLD).await? {
         Stopping::Held(job) => end_held(&state, &job).await?,
@@ -81,7 +112,7 @@ pub async fn stop(state: Data<State>, identity: Identity, id: Path<String>) -> R
 }
 
 /// Ends a job that no worker has, with its terminal event.
-async fn end_held(state: &State, job: &Claimed) -> Result<(), ApiError> {
+async fn end_held(state: &super::State, job: &Claimed) -> Result<(), ApiError> {
     let work = job.work.as_ref().ok();
     let told = ending::told_so_far(&*state.log, job.fence.job, work).await;
     let ending = ending::of_failure(job.fence.job, &job.user, work, FailureCode::Cancelled.into(), told);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     answer::{Answer, refused},
     app::App,
+    eventually,
     person::{GENERAL, Person},
 };
 
@@ -51,6 +52,38 @@ async fn a_job_is_shown_from_its_beginning_to_its_end() {
     let times = ["createdAt", "startedAt", "finishedAt"].map(|name| done[name].as_str().unwrap().to_owned());
     assert!(times.is_sorted() && times.iter().all(|time| time.len() == 24), "{times:?}");
     assert_eq!(done.get("error"), None);
+}
+
+#[tokio::test]
+async fn a_text_under_way_can_be_picked_up_in_the_middle() {
+    let app = App::with(&[("PERSONA_OFFLINE_PACE_MS", "60")]);
+    let ada = Person::new(&app, "Ada").await;
+    let job = ada.generate("text", &json!({"prompt": "What can you do?"})).await;
+    let begun = eventually("some of the text is told", async || {
+        let shown = ada.get(&format!("/api/jobs/{job}")).await;
+        (shown["partial"]["seq"].as_u64()? > 2).then_some(shown)
+    })
+    .await;
+    let mut stream = ada.listen(&[]).await;
+    let partial = ada.get(&format!("/api/jobs/{job}")).await["partial"].clone();
+    assert!(partial["text"].as_str().unwrap().starts_with(begun["partial"]["text"].as_str().unwrap()), "{begun} {partial}");
+    let (mut text, mut seq) = (partial["text"].as_str().unwrap().to_owned(), partial["seq"].as_u64().unwrap());
+    let end = loop {
+        let event = stream.next_logged().await;
+        let result = &event.data["result"];
+        match event.kind() {
+            "ai_chat_chunk" if result["seq"].as_u64().unwrap() <= seq => {}
+            "ai_chat_chunk" => {
+                seq += 1;
+                assert_eq!((&result["seq"], &result["streamId"]), (&json!(seq), &partial["streamId"]));
+                text.push_str(result["text"].as_str().unwrap());
+            }
+            "generation_complete" => break event,
+            _ => {}
+        }
+    };
+    assert_eq!(end.data["result"]["text"], json!(text));
+    assert_eq!(ada.get(&format!("/api/jobs/{job}")).await.get("partial"), None);
 }
 
 #[tokio::test]
