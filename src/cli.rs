@@ -1,5 +1,7 @@
 //! The command line: what an operator can ask of the program.
 
+mod providers;
+
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, TcpStream},
@@ -11,6 +13,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::providers::Providers;
 use crate::{
     bench::Bench,
     config::{Settings, Tls},
@@ -33,6 +36,9 @@ enum Command {
     CheckConfig,
     /// Ask a running server whether it is alive; for a container's health check
     Health,
+    /// Ask about those who do the generating
+    #[command(subcommand)]
+    Providers(Providers),
     /// Measure how fast this program is on this machine
     #[command(subcommand)]
     Bench(Bench),
@@ -55,6 +61,7 @@ impl Cli {
             None => serve(&self.settings),
             Some(Command::CheckConfig) => check_config(&self.settings),
             Some(Command::Health) => health(&self.settings),
+            Some(Command::Providers(providers)) => providers.run(&self.settings),
             Some(Command::Bench(bench)) => bench.run(),
         }
     }

@@ -4,6 +4,7 @@
 //! a [`Config`] that is right as a whole, or as the list of everything that is wrong with them. What a part of the product is
 //! told of them it defines itself: refuses to be imported by any part that it configures.
 
+mod calls;
 mod generation;
 mod providers;
 mod queue;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::wrong::Wrong;
+use super::{calls::CallSettings, wrong::Wrong};
 use crate::{
     model::Target,
     providers::{
@@ -47,6 +47,8 @@ pub struct ProviderSettings {
     /// How fast the built-in offline provider speaks, in milliseconds a word
     #[arg(long = "persona-offline-pace-ms", env = "PERSONA_OFFLINE_PACE_MS", default_value = "30", value_name = "MS")]
     offline_pace_ms: String,
+    #[command(flatten)]
+    calls: CallSettings,
 }
 
 impl ProviderSettings {
@@ -64,6 +66,7 @@ impl ProviderSettings {
                 wrong.add(name, url, "a URL that begins with https:// or http://");
             }
         }
+        let calls = self.calls.read(wrong);
         let config = ProviderConfig {
             laozhang: account(&self.laozhang_api_key, &self.laozhang_base_url),
             gemini: account(&self.gemini_api_key, &self.gemini_base_url),
@@ -73,6 +76,10 @@ impl ProviderSettings {
                 text: targets(wrong, "PERSONA_TEXT_ROUTE", self.text_route.as_deref()),
                 image: targets(wrong, "PERSONA_IMAGE_ROUTE", self.image_route.as_deref()),
             },
+            models: calls.models,
+            patience: calls.patience,
+            rests: calls.rests,
+            concurrency: calls.concurrency,
             may_be_local: self.local_pictures,
             offline_pace: wrong.millis(&self.offline_pace_ms, "PERSONA_OFFLINE_PACE_MS", 0),
         };

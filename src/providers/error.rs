@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::key::redacted;
 use crate::failure::{Failure, FailureCode};
 
 /// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// It can't be reached, or answers like a broken gateway.
     Unreachable,
@@ -39,20 +41,28 @@ pub struct ProviderError {
     pub fault: Fault,
     /// For the operator. Never has a key in it, and never reaches a user.
     pub detail: String,
-    /// When it asks to be left alone until.
+    /// How long it asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// What it says itself about whether the same request may be made again.
+    pub retry: Option<bool>,
     /// What the provider calls this request.
     pub request_id: Option<String>,
     /// It may have been paid for, though nothing came of it: asking again may pay twice.
     pub billed: bool,
     /// What its model had to say to the user in place of what was asked for.
-    pub words: Option<String>,
+    pub words: Option<Box<str>>,
 }
+
+/// The longest detail that is kept of a provider's answer.
+const MAX_DETAIL: usize = 500;
+/// The longest that a job waits because a provider asks for it.
+const WORTH_WAITING: Duration = Duration::from_mins(2);
 
 impl ProviderError {
     /// A fault of `provider`, with what its operator should know.
     pub fn new(provider: &'static str, fault: Fault, detail: impl Into<String>) -> Self {
-        Self { provider, fault, detail: redacted(&detail.into()), retry_after: None, request_id: None, billed: false, words: None }
+        let detail = redacted(&detail.into()).chars().take(MAX_DETAIL).collect();
+        Self { provider, fault, detail, retry_after: None, retry: None, request_id: None, billed: false, words: None }
     }
 
     /// The same, of a request that may have been paid for.
@@ -61,10 +71,18 @@ impl ProviderError {
         Self { billed: true, ..self }
     }
 
+    /// The same, of a request that the provider calls so, unless it is known already.
+    #[must_use]
+    pub fn of_request(self, id: Option<&str>) -> Self {
+        Self { request_id: self.request_id.or_else(|| id.map(str::to_owned)), ..self }
+    }
+
     /// Whether the same request may succeed later, and may be made again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        !self.billed && matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed)
+        let heals = matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed);
+        let soon = self.retry_after.is_none_or(|pause| pause <= WORTH_WAITING);
+        !self.billed && self.retry.unwrap_or(heals) && soon
     }
 
     /// Whether another provider may succeed where this one has not.
@@ -89,31 +107,18 @@ impl ProviderError {
     }
 }
 
-/// The longest detail that is kept of a provider's answer.
-const MAX_DETAIL: usize = 500;
-
-/// `text`, shortened, without anything that looks like a key.
-fn redacted(text: &str) -> String {
-    let words = text.split_inclusive(|char: char| char.is_whitespace() || matches!(char, '"' | '\'' | '&' | ',' | '?'));
-    let mut clean = String::new();
-    for word in words {
-        let secret = ["sk-", "AIza", "Bearer", "key="].iter().any(|mark| word.contains(mark));
-        clean.push_str(if secret { "[redacted] " } else { word });
-        if clean.len() > MAX_DETAIL {
-            break;
-        }
-    }
-    clean.chars().take(MAX_DETAIL).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_key_is_never_kept() {
-        let detail = r#"Incorrect API key provided: sk-abc123. url https://x.test/v1?key=AIzaSyTop "Authorization": "Bearer tok""#;
-        let shown = ProviderError::new("test", Fault::Unauthorized, detail).to_string();
-        assert!(!["abc123", "SyTop"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    fn a_request_is_made_again_only_where_that_may_help_and_costs_nothing() {
+        let error = |fault| ProviderError::new("test", fault, "detail");
+        assert!(error(Fault::Overloaded).is_retryable() && !error(Fault::OutOfCredit).is_retryable());
+        assert!(!error(Fault::BrokeOff).may_be_billed().is_retryable());
+        let pause = |seconds| ProviderError { retry_after: Some(Duration::from_secs(seconds)), ..error(Fault::Overloaded) };
+        assert!(pause(120).is_retryable() && !pause(121).is_retryable());
+        let said = |retry| ProviderError { retry: Some(retry), ..error(Fault::Unreachable) };
+        assert!(said(true).is_retryable() && !said(false).is_retryable());
     }
 }

@@ -3,55 +3,36 @@
 //! A provider answers with a stream: what it has, as it has it. Dropping the stream stops the work. Refuses to know about
 //! jobs, channels and events: a provider is asked and answers.
 
+pub mod check;
 pub mod error;
-mod event_stream;
 pub mod gemini;
-pub mod http;
+mod key;
+pub mod models;
 pub mod offline;
 pub mod openai_compatible;
 mod picture;
 pub mod router;
 pub mod setup;
+pub mod wire;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::LocalBoxStream;
+use futures_util::{
+    future::{self, LocalBoxFuture},
+    stream::LocalBoxStream,
+};
 
-pub use self::error::{Fault, ProviderError};
-
+pub use self::{
+    error::{Fault, ProviderError},
+    key::Key,
+};
 use crate::{
     event::{FinishReason, Usage},
     job::ImageSize,
     media::ImageType,
     model::Target,
 };
-
-/// What opens a provider's door. Never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    /// A key; an empty one is none, for a server of one's own.
-    #[must_use]
-    pub fn new(key: impl Into<String>) -> Self {
-        Self(key.into())
-    }
-
-    fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_empty() { "Key(none)" } else { "Key(…)" })
-    }
-}
 
 /// Who said something in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +113,9 @@ pub enum ImageStep {
 /// What a provider gives, step by step; the last step is `Done`, or an error.
 pub type Steps<T> = LocalBoxStream<'static, Result<T, ProviderError>>;
 
+/// Whether a provider has a model, or why that can't be said.
+pub type Offered<'a> = LocalBoxFuture<'a, Result<(), ProviderError>>;
+
 /// Makes texts and pictures.
 pub trait Provider: Send + Sync {
     /// Its name, as events tell it.
@@ -142,4 +126,9 @@ pub trait Provider: Send + Sync {
 
     /// Makes a picture.
     fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep>;
+
+    /// Whether it has a model, asked in a way that costs nothing.
+    fn offers<'a>(&'a self, _model: &'a str) -> Offered<'a> {
+        Box::pin(future::ready(Ok(())))
+    }
 }

@@ -3,23 +3,22 @@
 //! A URL in a provider's answer is somebody else's word: it is fetched only by https, only from public addresses, each
 //! redirect checked anew, and only so much of it. Refuses whatever is not PNG, JPEG or WebP by its own bytes.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{Client, Url, header, redirect};
-use tokio::time::Instant;
+use reqwest::{Client, Url, redirect};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Fault, Picture, ProviderError, http};
+use super::{
+    Fault, Key, Picture, ProviderError,
+    wire::{Caller, Patience},
+};
 use crate::{job::ImageSize, media::ImageType};
 
 /// How often a picture may be somewhere else.
 const MAX_REDIRECTS: usize = 3;
 /// The largest side that is taken.
 const MAX_SIDE: usize = 8192;
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the bytes are, by themselves.
 ///
@@ -51,7 +50,7 @@ pub fn nearest_ratio(size: ImageSize) -> &'static str {
     RATIOS.iter().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1))).map_or("1:1", |(name, _)| name)
 }
 
-/// Where pictures are in a text: in markdown, else as bare `data:` URLs; each once.
+/// Where pictures are in a text: in markdown, else as bare `data:` URLs or URLs of pictures; each once.
 #[must_use]
 pub fn urls_in(text: &str) -> Vec<&str> {
     let mut urls: Vec<&str> = Vec::new();
@@ -60,7 +59,8 @@ pub fn urls_in(text: &str) -> Vec<&str> {
         urls.extend(url.filter(|url| !url.is_empty()));
     }
     if urls.is_empty() {
-        urls.extend(text.split(|char: char| char.is_whitespace() || matches!(char, '"' | ')' | '(')).filter(|word| word.starts_with("data:image/")));
+        let words = text.split(|char: char| char.is_whitespace() || matches!(char, '"' | ')' | '(' | '<' | '>'));
+        urls.extend(words.filter(|word| word.starts_with("data:image/") || is_url_of_a_picture(word)));
     }
     let mut once = Vec::new();
     for url in urls {
@@ -71,40 +71,71 @@ pub fn urls_in(text: &str) -> Vec<&str> {
     once
 }
 
-/// The bytes behind a `data:` or https URL.
-///
-/// # Errors
-/// Where it is neither, or not where it may be fetched from, or the fetch fails.
-pub async fn load(provider: &'static str, url: &str, may_be_local: bool) -> Result<Vec<u8>, ProviderError> {
-    if let Some(data) = url.strip_prefix("data:") {
-        let encoded = data.split_once(";base64,").map(|(_, encoded)| encoded.trim());
-        let bytes = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
-        return bytes.ok_or_else(|| ProviderError::new(provider, Fault::Malformed, "its picture is not base64").may_be_billed());
-    }
-    fetch(provider, url, may_be_local).await.map_err(ProviderError::may_be_billed)
+fn is_url_of_a_picture(word: &str) -> bool {
+    let path = word.split(['?', '#']).next().unwrap_or_default();
+    word.starts_with("http") && [".png", ".jpg", ".jpeg", ".webp"].iter().any(|extension| path.ends_with(extension))
 }
 
-async fn fetch(provider: &'static str, url: &str, may_be_local: bool) -> Result<Vec<u8>, ProviderError> {
-    let refused = |detail: String| ProviderError::new(provider, Fault::Malformed, detail);
-    let deadline = Instant::now() + PATIENCE;
-    let mut url = Url::parse(url).map_err(|_| refused("its picture has no URL that can be read".into()))?;
-    for _ in 0..=MAX_REDIRECTS {
-        if url.scheme() != "https" && !may_be_local {
-            return Err(refused("its picture is not on https".into()));
+/// The bytes of a picture in base64, with or without `data:image/…;base64,` before it.
+///
+/// # Errors
+/// Where it is no base64.
+pub fn decode(provider: &'static str, encoded: &str) -> Result<Vec<u8>, ProviderError> {
+    let encoded = match encoded.strip_prefix("data:") {
+        Some(url) => url.split_once(";base64,").map_or("-", |(_, encoded)| encoded),
+        None => encoded,
+    };
+    let decoded = if encoded.contains(char::is_whitespace) {
+        STANDARD.decode(encoded.split_whitespace().collect::<String>())
+    } else {
+        STANDARD.decode(encoded)
+    };
+    decoded.map_err(|_| ProviderError::new(provider, Fault::Malformed, "its picture is not base64").may_be_billed())
+}
+
+/// How pictures are fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch {
+    pub provider: &'static str,
+    /// Whether they may be on a private address, and without TLS.
+    pub may_be_local: bool,
+    pub patience: Patience,
+}
+
+impl Fetch {
+    /// The bytes behind a `data:` or https URL.
+    ///
+    /// # Errors
+    /// Where it is neither, or not where it may be fetched from, or the fetch fails. The picture is paid for then.
+    pub async fn load(self, url: &str) -> Result<Vec<u8>, ProviderError> {
+        if url.starts_with("data:") {
+            return decode(self.provider, url);
         }
-        let addresses = resolve(provider, &url, may_be_local).await?;
-        // The address that was checked is the one that is used.
-        let client = Client::builder().redirect(redirect::Policy::none()).resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses).build();
-        let client = client.map_err(|error| refused(error.to_string()))?;
-        let request = client.get(url.clone()).timeout(PATIENCE);
-        let response = http::get(provider, request, deadline).await?;
-        if !response.status().is_redirection() {
-            return http::read(provider, response, deadline).await;
-        }
-        let next = response.headers().get(header::LOCATION).and_then(|next| next.to_str().ok()).and_then(|next| url.join(next).ok());
-        url = next.ok_or_else(|| refused("its picture is nowhere".into()))?;
+        self.fetch(url).await.map_err(ProviderError::may_be_billed)
     }
-    Err(refused("its picture is always somewhere else".into()))
+
+    async fn fetch(self, url: &str) -> Result<Vec<u8>, ProviderError> {
+        let refused = |detail: &str| ProviderError::new(self.provider, Fault::Malformed, detail);
+        let deadline = Instant::now() + self.patience.between;
+        let mut url = Url::parse(url).map_err(|_| refused("its picture has no URL that can be read"))?;
+        for _ in 0..=MAX_REDIRECTS {
+            if url.scheme() != "https" && !(self.may_be_local && url.scheme() == "http") {
+                return Err(refused("its picture is not on https"));
+            }
+            let addresses = timeout_at(deadline, resolve(self.provider, &url, self.may_be_local)).await;
+            let addresses = addresses.map_err(|_| ProviderError::new(self.provider, Fault::TimedOut, "the host of its picture can't be found"))??;
+            // The address that was checked is the one that is used; a proxy would look for one itself.
+            let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().connect_timeout(self.patience.connect);
+            let client =
+                client.resolve_to_addrs(url.host_str().unwrap_or_default(), &addresses).build().map_err(|error| refused(&error.to_string()))?;
+            // The key belongs to the provider, not to whoever it names.
+            let caller = Caller { name: self.provider, key: Key::default(), client, patience: self.patience };
+            let reply = caller.get(caller.client.get(url.clone()), deadline).await?;
+            let Some(next) = reply.location() else { return caller.read(reply, deadline).await };
+            url = url.join(next).map_err(|_| refused("its picture is nowhere"))?;
+        }
+        Err(refused("its picture is always somewhere else"))
+    }
 }
 
 async fn resolve(provider: &'static str, url: &Url, may_be_local: bool) -> Result<Vec<SocketAddr>, ProviderError> {
@@ -199,7 +230,18 @@ mod tests {
             ["https://x.test/a.png", "data:image/png;base64,AA=="]
         );
         assert_eq!(urls_in("data:image/png;base64,AA== done"), ["data:image/png;base64,AA=="]);
+        assert_eq!(urls_in("See https://x.test/a.png?x=1 or https://x.test/page"), ["https://x.test/a.png?x=1"]);
         assert!(urls_in("I can't draw that. ![").is_empty());
+    }
+
+    #[test]
+    fn base64_is_read_however_it_is_wrapped() {
+        for encoded in ["AQID", "data:image/png;base64,AQID", "AQ\nID "] {
+            assert_eq!(decode("test", encoded).unwrap(), [1, 2, 3], "{encoded}");
+        }
+        for wrong in ["data:image/png,AQID", "AQ-D", "A"] {
+            assert!(decode("test", wrong).unwrap_err().billed, "{wrong}");
+        }
     }
 
     #[test]

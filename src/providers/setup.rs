@@ -2,15 +2,20 @@
 //!
 //! Without any key the offline provider serves, and it alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     Key, Provider,
     gemini::Gemini,
-    http::{self, Patience},
+    models::Models,
     offline::Offline,
     openai_compatible::OpenAiCompatible,
-    router::{Router, Routes},
+    router::{
+        Router, Routes,
+        breaker::Rests,
+        turns::{Concurrency, InProcess},
+    },
+    wire::{self, Caller, Patience},
 };
 use crate::model::Target;
 
@@ -29,6 +34,10 @@ pub struct ProviderConfig {
     pub openai: Option<Account>,
     /// As the settings say; an empty list is filled from the accounts.
     pub routes: Routes,
+    pub models: Models,
+    pub patience: Patience,
+    pub rests: Rests,
+    pub concurrency: Concurrency,
     /// Whether a picture may be fetched from a private address.
     pub may_be_local: bool,
     /// How long the offline provider takes for a word.
@@ -41,6 +50,8 @@ pub const LAOZHANG_URL: &str = "https://api.laozhang.ai/v1";
 pub const GEMINI_URL: &str = "https://generativelanguage.googleapis.com";
 /// OpenAI's address.
 pub const OPENAI_URL: &str = "https://api.openai.com/v1";
+/// Every provider that can have a key.
+pub const NAMES: [&str; 3] = ["laozhang", "gemini", "openai"];
 
 /// What each account serves where the settings don't say: a model for texts and one for pictures.
 const DEFAULTS: [(&str, &str, &str); 3] = [
@@ -55,31 +66,34 @@ impl ProviderConfig {
     /// # Errors
     /// Where the system has no certificates to trust.
     pub fn build(&self) -> Result<Arc<dyn Provider>, reqwest::Error> {
-        let names = self.names();
-        if names.is_empty() {
+        let providers = self.providers()?;
+        if providers.is_empty() {
             return Ok(Arc::new(Offline { pace: self.offline_pace }));
-        }
-        let patience = Patience::default();
-        let client = http::client(patience)?;
-        let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
-        let compatible = |name, account: &Account| OpenAiCompatible {
-            name,
-            base_url: account.base_url.clone(),
-            key: account.key.clone(),
-            max_tokens_name: if account.base_url == OPENAI_URL { "max_completion_tokens" } else { "max_tokens" }.into(),
-            chat_drawers: ["gemini-*", "sora_image", "gpt-4o-image"].map(str::to_owned).to_vec(),
-            may_be_local: self.may_be_local,
-            client: client.clone(),
-            patience,
-        };
-        providers.extend(self.laozhang.iter().map(|account| Arc::new(compatible("laozhang", account)) as Arc<dyn Provider>));
-        providers.extend(self.openai.iter().map(|account| Arc::new(compatible("openai", account)) as Arc<dyn Provider>));
-        if let Some(Account { key, base_url }) = self.gemini.clone() {
-            providers.push(Arc::new(Gemini { base_url, key, client, patience }));
         }
         let routes = self.routes();
         log::info!("providers: chat by {}, text by {}, images by {}", list(&routes.chat), list(&routes.text), list(&routes.image));
-        Ok(Arc::new(Router::new(providers, routes)))
+        let turns = InProcess::new(&self.concurrency, providers.keys().copied());
+        Ok(Arc::new(Router::new(providers.into_values().collect(), routes, self.rests, Arc::new(turns), self.patience)))
+    }
+
+    /// Every provider that has an account, by its name.
+    ///
+    /// # Errors
+    /// Where the system has no certificates to trust.
+    pub fn providers(&self) -> Result<HashMap<&'static str, Arc<dyn Provider>>, reqwest::Error> {
+        let models = Arc::new(self.models.clone());
+        let client = if self.names().is_empty() { return Ok(HashMap::new()) } else { wire::client(self.patience)? };
+        let caller = |name, account: &Account| Caller { name, key: account.key.clone(), client: client.clone(), patience: self.patience };
+        let mut providers: HashMap<&'static str, Arc<dyn Provider>> = HashMap::new();
+        for (name, account) in [("laozhang", &self.laozhang), ("openai", &self.openai)] {
+            let Some(account) = account else { continue };
+            let (caller, base_url, models) = (caller(name, account), account.base_url.clone(), models.clone());
+            providers.insert(name, Arc::new(OpenAiCompatible { caller, base_url, models, may_be_local: self.may_be_local }));
+        }
+        if let Some(account) = &self.gemini {
+            providers.insert("gemini", Arc::new(Gemini { caller: caller("gemini", account), base_url: account.base_url.clone(), models }));
+        }
+        Ok(providers)
     }
 
     /// What the routes name though nobody serves it.

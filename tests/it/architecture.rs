@@ -26,7 +26,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["log", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
     ("bench", &["server"]),
-    ("cli", &["config", "server", "bench"]),
+    ("cli", &["providers", "config", "server", "bench"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

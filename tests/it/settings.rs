@@ -30,6 +30,12 @@ fn every_bad_setting_is_listed_at_once_with_what_would_be_right() {
         "PERSONA_LOG_HOURS",
         "PERSONA_OFFLINE_PACE_MS",
         "PERSONA_DRAIN_MS",
+        "PERSONA_PROVIDER_CONNECT_MS",
+        "PERSONA_PROVIDER_FIRST_MS",
+        "PERSONA_PROVIDER_GAP_MS",
+        "PERSONA_PROVIDER_TOTAL_MS",
+        "PERSONA_PROVIDER_REST_MS",
+        "PERSONA_PROVIDER_LONG_REST_MS",
     ];
     for wrong in ["-1", "", "many", "1.5", "99999999999999999999"] {
         let settings: Vec<(&str, &str)> = numbers.iter().map(|name| (*name, wrong)).collect();
@@ -45,6 +51,8 @@ fn every_bad_setting_is_listed_at_once_with_what_would_be_right() {
         ("DATABASE_URL", "mysql://root:hunter2@db/persona"),
         ("PERSONA_TLS_CERT", "cert.pem"),
         ("PERSONA_STOP_SECONDS", "soon"),
+        ("PERSONA_MODELS", r#"{"openai/x": {"maxTokenName": "y"}}"#),
+        ("PERSONA_PROVIDER_CONCURRENCY", "4,anybody=2"),
     ];
     let (code, _, said) = check(&others, &[]);
     assert_eq!(code, Some(1));
@@ -59,9 +67,10 @@ fn every_bad_setting_is_listed_at_once_with_what_would_be_right() {
 #[test]
 fn good_settings_are_shown_without_their_secrets() {
     let secret = "correct-horse-battery-staple-0123456789";
-    let (code, shown, said) = check(&[("PERSONA_SECRET", secret), ("PERSONA_PING_MS", "12345")], &[]);
+    let models = r#"{"openai/x": {"maxTokensName": "limit-of-tokens"}}"#;
+    let (code, shown, said) = check(&[("PERSONA_SECRET", secret), ("PERSONA_PING_MS", "12345"), ("PERSONA_MODELS", models)], &[]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
-    assert!(shown.contains("12.345s") && !shown.contains("horse"), "{shown}");
+    assert!(shown.contains("12.345s") && shown.contains("limit-of-tokens") && !shown.contains("horse"), "{shown}");
 }
 
 #[tokio::test]

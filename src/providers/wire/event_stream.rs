@@ -5,6 +5,8 @@
 //! is taken here, so that no provider has to. Bounded: one event may have [`MAX_EVENT`] bytes. Refuses to know what the
 //! data means.
 
+use std::collections::VecDeque;
+
 /// The largest event: a picture may come inside of one.
 pub const MAX_EVENT: usize = 32 * 1024 * 1024;
 /// How much is kept of what is no event stream.
@@ -42,13 +44,13 @@ impl Decoder {
     ///
     /// # Errors
     /// [`TooLarge`]; what was read before it stands in `items`.
-    pub fn push(&mut self, mut piece: &[u8], items: &mut Vec<Item>) -> Result<(), TooLarge> {
+    pub fn push(&mut self, mut piece: &[u8], items: &mut VecDeque<Item>) -> Result<(), TooLarge> {
         while let Some(first) = piece.first() {
             if std::mem::take(&mut self.after_cr) && *first == b'\n' {
                 piece = &piece[1..];
                 continue;
             }
-            let end = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr::memchr2(b'\n', b'\r', piece);
             let (text, rest) = piece.split_at(end.unwrap_or(piece.len()));
             let held = self.line.len() + self.data.as_ref().map_or(0, String::len);
             if held + text.len() > MAX_EVENT {
@@ -64,10 +66,11 @@ impl Decoder {
     }
 
     /// Reads the end: an event without an end counts, since some providers hang up so.
-    pub fn finish(&mut self) -> Vec<Item> {
-        let mut items: Vec<Item> = if self.line.is_empty() { Vec::new() } else { self.end_line().into_iter().collect() };
+    pub fn finish(&mut self, items: &mut VecDeque<Item>) {
+        if !self.line.is_empty() {
+            items.extend(self.end_line());
+        }
         items.extend(self.end_event());
-        items
     }
 
     /// What stood between the events and is no event stream, such as an error as bare JSON.
@@ -118,12 +121,12 @@ mod tests {
     use super::*;
 
     fn read(pieces: impl Iterator<Item = Vec<u8>>) -> (Vec<Item>, String) {
-        let (mut decoder, mut items) = (Decoder::default(), Vec::new());
+        let (mut decoder, mut items) = (Decoder::default(), VecDeque::new());
         for piece in pieces {
             decoder.push(&piece, &mut items).unwrap();
         }
-        items.extend(decoder.finish());
-        (items, decoder.stray().to_owned())
+        decoder.finish(&mut items);
+        (items.into(), decoder.stray().to_owned())
     }
 
     fn event(name: &str, data: &str) -> Item {
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_event_without_end_is_refused_before_it_fills_the_memory() {
-        let (mut decoder, mut items) = (Decoder::default(), Vec::new());
+        let (mut decoder, mut items) = (Decoder::default(), VecDeque::new());
         let piece = vec![b'x'; 1024 * 1024];
         let refused = (0..40).find_map(|_| decoder.push(&piece, &mut items).err());
         assert_eq!((refused, items.len()), (Some(TooLarge), 0));
