@@ -1,6 +1,6 @@
 //! A text that a provider is giving, read off its chunks: what all protocols have in common.
 //!
-//! [`Answer`] knows no sockets, so that every byte of a protocol can be tried without one; [`stream`] feeds it. A protocol
+//! [`Answer`] knows no sockets, so that every byte of a protocol can be tried without one; [`mod@stream`] feeds it. A protocol
 //! says what one chunk means ([`Dialect`]). Refuses to take silence for an end: an answer that doesn't say that it is
 //! complete has broken off.
 
