@@ -28,7 +28,7 @@ impl FromRequest for Admin {
 fn admin(request: &HttpRequest) -> Result<Admin, ApiError> {
     let state = request.app_data::<Data<State>>().ok_or_else(ApiError::internal)?;
     let Some(token) = &state.admin else { return Err(ApiError::admin_disabled()) };
-    if identity::bearer(request)?.is_some_and(|given| token.is(&given)) {
+    if identity::bearer(request.headers())?.is_some_and(|given| token.is(&given)) {
         return Ok(Admin);
     }
     match identity::of(request) {

@@ -139,7 +139,7 @@ fn bounded(field: &str, value: &str, most: usize) -> Result<String, ApiError> {
 ///
 /// # Errors
 /// Where it is not percent-encoded UTF-8.
-pub fn query(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
+pub fn query(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let invalid = || ApiError::bad_request("invalid_query", "the query string is not percent-encoded UTF-8");
     let is_escape = |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     let decode = |text: &str| {
@@ -150,7 +150,7 @@ pub fn query(request: &HttpRequest) -> Result<Vec<(String, String)>, ApiError> {
         let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
         decoded.map(Cow::into_owned).map_err(|_| invalid())
     };
-    let pairs = request.query_string().split('&').filter(|pair| !pair.is_empty());
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -266,7 +266,7 @@ pub async fn finish(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
-    let id = request_id(&request);
+    let id = request_id(request.headers());
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let mut response = if size > MAX_HEADERS || request.headers().len() > MAX_HEADER_LINES {
         let (request, _) = request.into_parts();
@@ -347,8 +347,8 @@ fn problem_of<B>(response: &ServiceResponse<B>) -> ApiError {
 }
 
 /// The client's own id of the request, where it sends a usable one, else a new one.
-fn request_id(request: &ServiceRequest) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+pub fn request_id(headers: &header::HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     match given {
         Some(id) if (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) => id.to_owned(),
         _ => Uuid::now_v7().to_string(),

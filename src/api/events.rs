@@ -1,22 +1,33 @@
 //! `GET /api/events`: the stream of a person's channels.
 //!
-//! Everything that can be refused is refused before the stream starts, since EventSource can't read an error afterwards.
+//! Everything that can be refused is refused before the stream starts, since EventSource can't read an error afterwards. A
+//! stream that a fresh connection of HTTP/1.1 begins with is [`admit`]ted the same way, and then has its socket to itself.
 
 use std::{
-    cell::Cell,
+    fmt::Write as _,
+    net::IpAddr,
     rc::Rc,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::MessageBody,
-    http::{ConnectionType, Version, header},
+    http::{
+        ConnectionType, Version,
+        header::{self, HeaderMap},
+    },
     web::Data,
 };
+use bytes::Bytes;
 
-use super::{State, body, error::ApiError, identity};
+use super::{
+    State, body,
+    error::{self, ApiError},
+    identity::{self, Identity},
+};
 use crate::{
     channel::Channel,
     event::{ClosingReason, Control, ResetReason},
@@ -25,62 +36,120 @@ use crate::{
         cursor::{Cursor, Key},
         frame,
         host::{Host, Open},
-        limits::Reached,
-        outlet::Outlet,
+        limits::{Permit, Reached},
+        outlet::{self, Outlet},
         peer::Peer,
     },
     timestamp::Timestamp,
 };
 
+/// Where a stream is asked for.
+pub const PATH: &str = "/api/events";
 /// The most rooms of one stream.
 const MAX_ROOMS: usize = 64;
+/// What every stream's response has.
+const HEADERS: [(&str, &str); 3] =
+    [("content-type", "text/event-stream"), ("cache-control", "private, no-cache, no-store, no-transform"), ("x-accel-buffering", "no")];
 
-/// Opens a stream.
+/// Opens a stream in the body of a response.
 ///
 /// # Errors
 /// Where the channels are wrong or not this person's, or there are too many streams.
 pub async fn stream(state: Data<State>, host: Data<Addr<Host>>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = body::query(&request)?;
-    let identity = identity::of_stream(&request, &query)?;
-    let channels = channels(&identity, &query)?;
-    let (cursor, resets) = cursor(&state, &request, &query);
+    let wanted = Wanted::read(&state, request.headers(), request.query_string())?;
     if state.is_draining() {
-        return Ok(farewell(&request, channels, cursor.is_some()));
+        return Ok(farewell(&request, wanted.channels, wanted.cursor.is_some()));
     }
     let Some(peer) = request.conn_data::<Rc<Peer>>().cloned() else { return Err(ApiError::internal()) };
-    let permit = state.limits.admit(identity.user_id(), peer.ip()).map_err(refusal)?;
-
-    let seat = Rc::new(Cell::new(None));
-    let (outlet, stream) = Outlet::new({
-        let (peer, seat) = (peer.clone(), seat.clone());
-        Box::new(move || seat.take().into_iter().for_each(|seat| peer.detach(seat)))
-    });
-    let place = |channel: &Channel| cursor.as_ref().and_then(|cursor| cursor.place(Key::of(channel, identity.user_id())));
-    let opening = Opening {
-        person: identity.person(),
-        channels: channels.iter().map(|channel| (channel.clone(), place(channel))).collect(),
-        resets,
-        resumed: cursor.is_some(),
-        outlet,
-        ends: end(&state, identity.0.expires()),
-        permit,
-    };
-    let taken = host.send(Open(opening)).await.map_err(|error| {
+    let permit = state.limits.admit(wanted.identity.user_id(), peer.ip()).map_err(refusal)?;
+    let (outlet, mut body) = outlet::body::outlet(peer.clone());
+    let opening = wanted.opening(&state, permit, outlet, Bytes::new());
+    let seat = host.send(Open(opening)).await.map_err(|error| {
         log::error!("the host of this thread is gone: {error}");
         ApiError::internal()
     })?;
-    seat.set(Some(taken));
-    peer.attach(taken);
-    Ok(response(&request, stream))
+    body.attach(seat);
+    Ok(response(&request, body))
+}
+
+/// A stream that may begin, on a connection that can be its own.
+pub struct Admitted {
+    wanted: Wanted,
+    permit: Permit,
+    head: Bytes,
+}
+
+/// Takes a place for the stream that a connection's first request asks for, where it may be had. Where not, the HTTP layer
+/// will find the same, and say why.
+#[must_use]
+pub fn admit(state: &State, headers: &HeaderMap, query: &str, address: Option<IpAddr>) -> Option<Admitted> {
+    let wanted = Wanted::read(state, headers, query).ok().filter(|_| !state.is_draining())?;
+    let permit = state.limits.admit(wanted.identity.user_id(), address).ok()?;
+    Some(Admitted { wanted, permit, head: head(headers) })
+}
+
+impl Admitted {
+    /// What the connection begins with; the head of the response comes first.
+    #[must_use]
+    pub fn opening(self, state: &State, outlet: Outlet) -> Opening {
+        self.wanted.opening(state, self.permit, outlet, self.head)
+    }
+}
+
+/// The head of a stream's response, on a connection that ends with it (RFC 9112, section 9.6).
+fn head(request: &HeaderMap) -> Bytes {
+    let date = header::HttpDate::from(SystemTime::now());
+    let mut head = format!("HTTP/1.1 200 OK\r\ndate: {date}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n");
+    for (name, value) in HEADERS {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    let _ = write!(head, "{}: {}\r\nx-content-type-options: nosniff\r\n\r\n", error::REQUEST_ID, error::request_id(request));
+    head.into()
+}
+
+/// What somebody asks for, who may have it.
+struct Wanted {
+    identity: Identity,
+    channels: Vec<Channel>,
+    cursor: Option<Cursor>,
+    /// What is to be told where the cursor given is no good.
+    reset: Option<ResetReason>,
+}
+
+impl Wanted {
+    fn read(state: &State, headers: &HeaderMap, query: &str) -> Result<Self, ApiError> {
+        let query = body::query(query)?;
+        let identity = identity::of_stream(state, headers, &query)?;
+        let channels = channels(&identity, &query)?;
+        let (cursor, reset) = cursor(state, headers, &query);
+        Ok(Self { identity, channels, cursor, reset })
+    }
+
+    fn opening(self, state: &State, permit: Permit, outlet: Outlet, head: Bytes) -> Opening {
+        let Self { identity, channels, cursor, reset } = self;
+        let mut person = identity.person();
+        person.user_id = permit.user().clone();
+        let place = |channel: &Channel| cursor.as_ref().and_then(|cursor| cursor.place(Key::of(channel)));
+        Opening {
+            person: Arc::new(person),
+            resumed: cursor.is_some(),
+            ends: end(state, identity.0.expires()),
+            channels: channels.into_iter().map(|channel| (place(&channel), channel)).map(|(place, channel)| (channel, place)).collect(),
+            reset,
+            outlet,
+            head,
+            permit,
+        }
+    }
 }
 
 /// A stream with this body.
 fn response(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpResponse {
-    let mut response = HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((header::CACHE_CONTROL, "private, no-cache, no-store, no-transform"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .body(body);
+    let mut response = HttpResponse::Ok();
+    for header in HEADERS {
+        response.insert_header(header);
+    }
+    let mut response = response.body(body);
     if request.version() < Version::HTTP_11 {
         // Knows no chunks: the stream ends with its connection (RFC 9112, section 6.1).
         response.head_mut().no_chunking(true);
@@ -102,7 +171,7 @@ fn farewell(request: &HttpRequest, channels: Vec<Channel>, resumed: bool) -> Htt
 }
 
 /// The channels asked for and the person's own, each once.
-fn channels(identity: &identity::Identity, query: &[(String, String)]) -> Result<Vec<Channel>, ApiError> {
+fn channels(identity: &Identity, query: &[(String, String)]) -> Result<Vec<Channel>, ApiError> {
     let mut channels = vec![Channel::of_user(identity.user_id())];
     for (_, text) in query.iter().filter(|(name, _)| name == "channel") {
         let channel = identity.channel(text)?;
@@ -117,8 +186,8 @@ fn channels(identity: &identity::Identity, query: &[(String, String)]) -> Result
 }
 
 /// Where the reader was, and what is to be told where that is no good.
-fn cursor(state: &State, request: &HttpRequest, query: &[(String, String)]) -> (Option<Cursor>, Option<ResetReason>) {
-    let given = match request.headers().get("Last-Event-ID") {
+fn cursor(state: &State, headers: &HeaderMap, query: &[(String, String)]) -> (Option<Cursor>, Option<ResetReason>) {
+    let given = match headers.get("Last-Event-ID") {
         Some(value) => Some(value.to_str().unwrap_or("?").to_owned()),
         None => query.iter().find(|(name, _)| name == "lastEventId").map(|(_, text)| text.clone()),
     };

@@ -88,7 +88,7 @@ struct Streaming {
 /// # Errors
 /// Where a parameter is wrong, the room is not this person's, or the store can't be read.
 pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = body::query(&request)?;
+    let query = body::query(request.query_string())?;
     let asked: Option<String> = body::parameter(&query, "channel", "must be a room")?;
     let channel = identity.room(&asked.ok_or_else(|| ApiError::bad_request("missing_field", "missing field `channel`").field("channel"))?)?;
     let before = body::parameter(&query, "before", "must be the id of a message")?;
@@ -99,7 +99,7 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
         ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
     })?;
     let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
-    let own = Key::of(&channel, identity.user_id());
+    let own = Key::of(&channel);
     let history = History {
         next_before: page.more.then(|| page.messages.first().map(|message| message.id)).flatten(),
         messages: page.messages.into_iter().map(told).collect(),

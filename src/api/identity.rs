@@ -4,7 +4,12 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{self, HeaderMap},
+    web,
+};
 
 use super::{State, body, error::ApiError};
 use crate::{
@@ -67,21 +72,21 @@ impl FromRequest for Identity {
 /// # Errors
 /// Where nobody can be told from the request.
 pub fn of(request: &HttpRequest) -> Result<Identity, ApiError> {
-    identify(request, None)
+    let Some(state) = request.app_data::<web::Data<State>>() else { return Err(ApiError::internal()) };
+    identify(state, request.headers(), None)
 }
 
 /// Who asks for a stream: EventSource can't send headers, so the query may say it.
 ///
 /// # Errors
 /// Where nobody can be told from the request.
-pub fn of_stream(request: &HttpRequest, query: &[(String, String)]) -> Result<Identity, ApiError> {
-    identify(request, body::parameter(query, "access_token", "must be a token")?)
+pub fn of_stream(state: &State, headers: &HeaderMap, query: &[(String, String)]) -> Result<Identity, ApiError> {
+    identify(state, headers, body::parameter(query, "access_token", "must be a token")?)
 }
 
-fn identify(request: &HttpRequest, from_query: Option<String>) -> Result<Identity, ApiError> {
-    let Some(state) = request.app_data::<web::Data<State>>() else { return Err(ApiError::internal()) };
+fn identify(state: &State, headers: &HeaderMap, from_query: Option<String>) -> Result<Identity, ApiError> {
     // What somebody says on purpose goes before a cookie, which a browser sends by itself.
-    let token = bearer(request)?.or(from_query).or_else(|| cookie(request));
+    let token = bearer(headers)?.or(from_query).or_else(|| cookie(headers));
     let Some(token) = token else {
         return Err(ApiError::unauthenticated("say who you are: a token, or the cookie that POST /api/session gives"));
     };
@@ -92,8 +97,8 @@ fn identify(request: &HttpRequest, from_query: Option<String>) -> Result<Identit
 }
 
 /// What the session cookie says. Whatever else the cookies of this host are, it is found among them.
-pub fn cookie(request: &HttpRequest) -> Option<String> {
-    request.headers().get_all(header::COOKIE).find_map(|line| {
+pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    headers.get_all(header::COOKIE).find_map(|line| {
         let line = String::from_utf8_lossy(line.as_bytes());
         let value = line.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
         value.map(str::to_owned)
@@ -104,8 +109,8 @@ pub fn cookie(request: &HttpRequest) -> Option<String> {
 ///
 /// # Errors
 /// Where it is of another scheme.
-pub fn bearer(request: &HttpRequest) -> Result<Option<String>, ApiError> {
-    let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
+pub fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim().to_owned())),

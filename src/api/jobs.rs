@@ -81,7 +81,7 @@ async fn partial(state: &super::State, identity: &Identity, job: &JobView) -> Op
 /// # Errors
 /// Where a parameter is wrong, or the store can't be read.
 pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = body::query(&request)?;
+    let query = body::query(request.query_string())?;
     let limit = body::limit(&query)?;
     let filter = JobFilter {
         state: body::parameter(&query, "state", "must be one of available, scheduled, running, retryable, completed, cancelled, discarded")?,

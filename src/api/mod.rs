@@ -7,7 +7,7 @@ mod body;
 pub mod cast;
 mod chat;
 pub mod error;
-mod events;
+pub mod events;
 mod generate;
 mod history;
 mod idempotency;
@@ -91,7 +91,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/metrics",            "GET, HEAD").route(get().to(ops::metrics)))
         .service(at("/media/{name}",       "GET, HEAD").route(get().to(media::show)))
         .service(at("/api/session",        "GET, HEAD, POST, DELETE").route(get().to(session::show)).route(post().to(session::create)).route(delete().to(session::delete)))
-        .service(at("/api/events",         "GET").route(web::get().to(events::stream)))
+        .service(at(events::PATH,          "GET").route(web::get().to(events::stream)))
         .service(at("/api/chat/messages",  "GET, HEAD, POST").route(get().to(history::show)).route(post().to(chat::post)))
         .service(at("/api/chat/typing",    "POST").route(post().to(chat::typing)))
         .service(at("/api/presence",       "GET, HEAD").route(get().to(presence::show)))

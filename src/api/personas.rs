@@ -98,7 +98,7 @@ fn may_see(asker: &Asker, channel: &Channel) -> bool {
 /// # Errors
 /// Where a parameter is wrong, the room is not this person's, or the store can't be read.
 pub async fn list(state: Data<State>, asker: Asker, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = body::query(&request)?;
+    let query = body::query(request.query_string())?;
     let limit = body::limit(&query)?;
     let channel: Option<String> = body::parameter(&query, "channel", "must be a room")?;
     let channel = channel.map(|text| room(&text)).transpose()?;

@@ -22,7 +22,7 @@ struct Attendance {
 /// # Errors
 /// Where the room is not this person's.
 pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query = body::query(&request)?;
+    let query = body::query(request.query_string())?;
     let asked: Option<String> = body::parameter(&query, "channel", "must be a room")?;
     let channel = identity.room(&asked.ok_or_else(|| ApiError::bad_request("missing_field", "missing field `channel`").field("channel"))?)?;
     let there = state.registry.send(WhoIsThere(channel.clone())).await.map_err(|error| {

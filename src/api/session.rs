@@ -43,7 +43,7 @@ struct Session<'a> {
 /// Where the name breaks a rule, or an identity was sent that is no good.
 pub async fn create(state: Data<State>, request: HttpRequest, body: Json<NewSession, true>) -> Result<HttpResponse, ApiError> {
     let name = body.value.user_name.as_deref().map(|name| body::line("userName", name, MAX_NAME)).transpose()?;
-    let known = if has_credentials(&request) { Some(identity::of_stream(&request, &[])?) } else { None };
+    let known = if has_credentials(&request) { Some(identity::of_stream(&state, request.headers(), &[])?) } else { None };
     let expires = Timestamp::now().after(state.session_lasts);
     let (claims, mut response) = match known {
         Some(Identity(mut claims)) => {
@@ -76,7 +76,8 @@ pub async fn delete(request: HttpRequest) -> HttpResponse {
 fn has_credentials(request: &HttpRequest) -> bool {
     // A cookie that has expired is no reason to refuse a new guest; a token that somebody sends on purpose is.
     request.headers().contains_key(header::AUTHORIZATION)
-        || identity::cookie(request).is_some_and(|token| request.app_data::<Data<State>>().is_some_and(|state| state.signer.verify(&token).is_ok()))
+        || identity::cookie(request.headers())
+            .is_some_and(|token| request.app_data::<Data<State>>().is_some_and(|state| state.signer.verify(&token).is_ok()))
 }
 
 fn guest_name() -> String {

@@ -66,6 +66,9 @@ pub struct Position {
 }
 
 impl Position {
+    /// No place of any log.
+    pub const NOWHERE: Self = Self { epoch: Epoch(0), offset: 0 };
+
     /// Whether what follows this place is the continuation of what came before it, in a log whose newest place is `head`.
     #[must_use]
     pub fn continues_in(self, head: Position) -> bool {

@@ -1,244 +1,248 @@
 //! A connection: one reader's stream over all its channels.
 //!
-//! An actor without a mailbox of its own: its [`Host`](super::host::Host) calls its handlers, one after the other. Until every
-//! channel has joined it holds back what it is told, so that the first cursor it sends covers them all. Refuses to wait for
-//! its reader: a reader that falls too far behind is closed, and resumes from the log.
+//! An actor without a mailbox of its own: its [`Host`](super::host::Host) calls its handlers, one after the other. What it is
+//! told goes straight out, and where it can't, because a channel has yet to join or the reader takes less than comes, into its
+//! [`Behind`], which exists only then. Refuses to wait for its reader: one that falls too far behind is closed, and resumes
+//! from the log.
 
 use std::{
-    fmt::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorContext, ActorState, Handler, Message};
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{
-    cursor::{self, Key},
-    frame::{self, Frame},
+    audience::{Audiences, Place},
+    behind::{Behind, Replay},
+    cursor,
+    frame::{self, PieceWriter},
     limits::Permit,
-    outlet::{Outlet, Pushed},
+    news::{Batch, Places},
+    outlet::{Outlet, Wrote},
+    wheel::Tick,
 };
 use crate::{
     channel::Channel,
     event::{ClosingReason, Control, Person, ResetReason},
+    id::UserId,
     log::Position,
     timestamp::Timestamp,
 };
 
-/// The context of an actor that lives in its host's slab.
+/// So long a stream may take to get its last words out.
+const PARTING: Duration = Duration::from_secs(5);
+/// So long a stream may have nothing to say while its channels join, before its reader is given a sign of life.
+const JOINING: Duration = Duration::from_secs(1);
+
+/// The context of an actor that lives in its host's slab: stopping, it takes its leave; stopped, it is gone.
 #[derive(Debug)]
-pub struct Hosted(ActorState);
+pub struct Hosted {
+    state: ActorState,
+    /// The tick that has begun.
+    pub(super) now: Tick,
+}
 
 impl Hosted {
-    pub(super) fn running() -> Self {
-        Self(ActorState::Running)
+    pub(super) fn running(now: Tick) -> Self {
+        Self { state: ActorState::Running, now }
     }
 }
 
 impl ActorContext for Hosted {
     fn stop(&mut self) {
-        self.0 = ActorState::Stopping;
+        self.state = ActorState::Stopping;
     }
 
     fn terminate(&mut self) {
-        self.0 = ActorState::Stopped;
+        self.state = ActorState::Stopped;
     }
 
     fn state(&self) -> ActorState {
-        self.0
+        self.state
     }
 }
 
-/// A logged event of one of its channels.
+/// What one of its channels tells in this turn.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Deliver<'a> {
+pub(super) struct Deliver<'a, 'b> {
     pub slot: usize,
-    pub frame: &'a Frame,
-    pub encoded: &'a mut Encoded,
+    pub batch: &'a mut Batch<'b>,
+    pub audiences: &'a Audiences,
 }
-
-/// An event that is not logged.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Show(pub Bytes);
 
 /// One of its channels has joined.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Welcome {
+pub(super) struct Welcome<'a> {
     pub slot: usize,
-    pub head: Position,
+    pub place: Place,
+    /// The place before the first event that it will be told.
+    pub from: Position,
     pub gap: Option<ResetReason>,
-    pub replay: Vec<Frame>,
+    pub replay: Replay,
     pub greeting: Option<Bytes>,
+    pub audiences: &'a Audiences,
 }
 
-/// One of its channels has lost events.
+/// Its reader takes more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Interrupt {
-    pub slot: usize,
-    pub reason: ResetReason,
-}
+pub(super) struct Proceed;
 
-/// A moment has passed: pings, lifetimes and identities may be due.
+/// A timer has come due: a ping, or an end.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Tick {
-    pub now: Instant,
+pub(super) struct Wake<'a> {
+    pub index: u32,
     pub ping_after: Duration,
+    pub audiences: &'a Audiences,
 }
 
 /// Write something, so that a reader who is gone is noticed.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Nudge;
+pub(super) struct Nudge<'a>(pub &'a Audiences);
 
 /// End, and say why.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Close(pub ClosingReason);
 
-/// The frame of an event with its `id:` line, kept while the next reader's cursor is the same.
-#[derive(Debug, Default)]
-pub(super) struct Encoded {
-    cursor: String,
-    scratch: String,
-    bytes: Bytes,
-}
-
-impl Encoded {
-    fn encode(&mut self, frame: &Frame, places: &(impl Iterator<Item = (Key, Position)> + Clone)) -> Bytes {
-        self.scratch.clear();
-        cursor::write(places, &mut self.scratch);
-        if self.bytes.is_empty() || self.scratch != self.cursor {
-            std::mem::swap(&mut self.cursor, &mut self.scratch);
-            self.bytes = with_id(&self.cursor, &frame.data);
-        }
-        self.bytes.clone()
-    }
-}
-
-fn with_id(cursor: &str, data: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(cursor.len() + data.len() + 5);
-    bytes.extend_from_slice(b"id: ");
-    bytes.extend_from_slice(cursor.as_bytes());
-    bytes.push(b'\n');
-    bytes.extend_from_slice(data);
-    bytes.into()
-}
-
-/// One of a stream's channels.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub channel: Channel,
-    key: Key,
-    /// The newest event it was told; unknown until joined, where no cursor was given.
-    position: Option<Position>,
-    /// Where it stands among its host's members of this channel.
-    pub member: usize,
-}
-
-enum Held {
-    Frame(usize, Frame),
-    Bare(Bytes),
-}
-
 /// One reader's stream.
 pub struct Connection {
-    pub(super) person: Person,
-    pub(super) places: Vec<Place>,
+    pub(super) generation: u32,
+    /// The tick that its timer is set to.
+    pub(super) alarm: Tick,
+    pub(super) places: SmallVec<[Place; 2]>,
     outlet: Outlet,
+    behind: Option<Box<Behind>>,
+    last_sent: Tick,
+    /// When the stream ends for its age, or because its identity does; once it has, when it is cut.
+    ends: Tick,
+    /// Why it will.
+    ends_for: ClosingReason,
+    is_parting: bool,
     resumed: bool,
-    /// Channels that have not joined yet.
-    joining: usize,
-    held: Vec<Held>,
-    last_sent: Instant,
-    /// When the stream ends for its age, or because its identity does.
-    ends: (Instant, ClosingReason),
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What a connection begins with.
 pub struct Opening {
-    pub person: Person,
+    pub person: Arc<Person>,
     /// Each channel and where to go on in it.
     pub channels: Vec<(Channel, Option<Position>)>,
-    /// Resets to tell at once, as the cursor was no good.
-    pub resets: Option<ResetReason>,
+    /// What is to be told at once of all channels, as the cursor was no good.
+    pub reset: Option<ResetReason>,
     pub resumed: bool,
     pub outlet: Outlet,
+    /// What leaves before the first frame.
+    pub head: Bytes,
     pub ends: (Instant, ClosingReason),
     pub permit: Permit,
 }
 
 impl Connection {
-    pub(super) fn new(opening: Opening) -> Self {
-        let Opening { person, channels, resets, resumed, outlet, ends, permit } = opening;
-        let held = resets.into_iter().flat_map(|reason| channels.iter().map(move |(channel, _)| Held::Bare(reset(channel, reason)))).collect();
-        let places: Vec<Place> = channels
-            .into_iter()
-            .map(|(channel, position)| Place { key: Key::of(&channel, &person.user_id), channel, position, member: usize::MAX })
-            .collect();
-        Self { person, joining: places.len(), places, outlet, resumed, held, last_sent: Instant::now(), ends, _permit: permit }
-    }
-
-    fn cursor(&self) -> impl Iterator<Item = (Key, Position)> + Clone {
-        self.places.iter().filter_map(|place| Some((place.key, place.position?)))
-    }
-
-    /// The frame of the newest event of a channel, under the cursor that has it.
-    fn advance(&mut self, slot: usize, frame: &Frame, encoded: &mut Encoded) -> Bytes {
-        self.places[slot].position = Some(frame.position);
-        encoded.encode(frame, &self.cursor())
-    }
-
-    fn push(&mut self, frame: Bytes, ctx: &mut Hosted) {
-        match self.outlet.push(frame) {
-            Pushed::Taken => self.last_sent = Instant::now(),
-            Pushed::Full => self.close(ClosingReason::Slow, ctx),
-            Pushed::Gone => ctx.stop(),
+    pub(super) fn new(generation: u32, opening: Opening, now: Tick, ends: Tick) -> Self {
+        let Opening { channels, reset, resumed, outlet, head, ends: (_, ends_for), permit, .. } = opening;
+        let mut behind = Box::new(Behind::joining(channels.len(), head));
+        if let Some(reason) = reset {
+            for (channel, _) in &channels {
+                behind.say(self::reset(channel, reason));
+            }
+        }
+        Self {
+            generation,
+            alarm: Tick::NEVER,
+            places: channels.iter().map(|_| Place::NONE).collect(),
+            outlet,
+            behind: Some(behind),
+            last_sent: now,
+            ends,
+            ends_for,
+            is_parting: false,
+            resumed,
+            permit,
         }
     }
 
-    /// Ends the response; what was held back is not lost, as no cursor covers it.
+    pub(super) fn user(&self) -> &UserId {
+        self.permit.user()
+    }
+
+    pub(super) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Whether it has left its rooms, and only gets its last words out.
+    pub(super) fn is_parting(&self) -> bool {
+        self.is_parting
+    }
+
+    /// When it wants to be woken. Those who were told something at the same time are pinged at different ones.
+    pub(super) fn due(&self, index: u32, ping_after: Duration) -> Tick {
+        let patience = match &self.behind {
+            _ if self.is_parting => return self.ends,
+            Some(behind) if behind.is_joining() => ping_after.min(JOINING),
+            _ => ping_after.mul_f64(1.0 - 0.2 * f64::from(index.wrapping_mul(0x9e37_79b9) >> 16) / 65_536.0),
+        };
+        self.last_sent.after(patience).min(self.ends)
+    }
+
+    /// Where its reader is, having been told everything.
+    fn cursor(&self, audiences: &Audiences) -> Places {
+        self.places.iter().map(|place| audiences.at(*place)).collect()
+    }
+
+    /// All channels have joined: says so, with the cursor of all, before what has gathered.
+    fn begin(&mut self, audiences: &Audiences, ctx: &mut Hosted) {
+        let Some(behind) = &mut self.behind else { return };
+        let channels = self.places.iter().filter_map(|place| Some(audiences.get(place.audience()?)?.channel.clone())).collect();
+        let ready = frame::control(&Control::Ready { timestamp: Timestamp::now(), channels, resumed: self.resumed });
+        let mut first = frame::retry(rand::random_range(2_000..=5_000)).into_bytes();
+        first.extend_from_slice(b"id: ");
+        cursor::write(behind.places(), &mut first);
+        first.push(b'\n');
+        first.extend_from_slice(ready.as_bytes());
+        behind.say_first(first.into());
+        self.proceed(ctx);
+    }
+
+    /// Writes what waits, as far as the reader takes it.
+    fn proceed(&mut self, ctx: &mut Hosted) {
+        let Some(behind) = &mut self.behind else { return };
+        while let Some((piece, from)) = behind.next_piece() {
+            match self.outlet.write(&piece, from) {
+                Wrote::All => self.last_sent = ctx.now,
+                Wrote::Until(taken) => return behind.put_back(piece, taken),
+                Wrote::Gone => return ctx.terminate(),
+            }
+        }
+        if behind.ends() {
+            self.outlet.end();
+            ctx.terminate();
+        } else if !behind.is_joining() {
+            self.behind = None;
+        }
+    }
+
+    /// Ends the stream; what was not told is not lost, as no cursor covers it.
     fn close(&mut self, reason: ClosingReason, ctx: &mut Hosted) {
         let closing = frame::control(&Control::Closing { timestamp: Timestamp::now(), reason, reconnect: true });
-        self.outlet.finish(closing.into(), reason == ClosingReason::Slow);
+        let behind = self.behind.get_or_insert_with(|| Box::new(Behind::joining(0, Bytes::new())));
+        behind.end(closing.into(), reason == ClosingReason::Slow);
+        self.is_parting = true;
+        self.ends = ctx.now.after(PARTING);
         ctx.stop();
-    }
-
-    /// All channels have joined: says so, with the cursor of all, and tells what was held back.
-    fn begin(&mut self) {
-        let channels = self.places.iter().map(|place| place.channel.clone()).collect();
-        let ready = frame::control(&Control::Ready { timestamp: Timestamp::now(), channels, resumed: self.resumed });
-        let mut first = frame::retry(rand::random_range(2_000..=5_000));
-        first.push_str("id: ");
-        cursor::write(&self.cursor(), &mut first);
-        let _ = write!(first, "\n{ready}");
-        let mut frames = vec![Bytes::from(first)];
-        let mut encoded = Encoded::default();
-        for held in std::mem::take(&mut self.held) {
-            frames.push(match held {
-                Held::Bare(frame) => frame,
-                Held::Frame(slot, frame) => {
-                    encoded.bytes.clear();
-                    self.advance(slot, &frame, &mut encoded)
-                }
-            });
-        }
-        self.outlet.push_replay(frames.into_iter());
-        self.last_sent = Instant::now();
-    }
-
-    /// Nobody reads any more.
-    pub(super) fn cut(&self) {
-        self.outlet.cut();
+        self.proceed(ctx);
     }
 }
 
-fn reset(channel: &Channel, reason: ResetReason) -> Bytes {
+/// The frame that says that a channel has a gap.
+pub(super) fn reset(channel: &Channel, reason: ResetReason) -> Bytes {
     frame::control(&Control::Reset { timestamp: Timestamp::now(), channel: channel.clone(), reason }).into()
 }
 
@@ -246,92 +250,86 @@ impl Actor for Connection {
     type Context = Hosted;
 }
 
-impl Handler<Deliver<'_>> for Connection {
+impl Handler<Deliver<'_, '_>> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Deliver { slot, frame, encoded }: Deliver<'_>, ctx: &mut Hosted) {
-        if self.joining > 0 {
-            self.held.push(Held::Frame(slot, frame.clone()));
+    fn handle(&mut self, Deliver { slot, batch, audiences }: Deliver<'_, '_>, ctx: &mut Hosted) {
+        if let Some(behind) = &mut self.behind {
+            if !behind.push(slot, batch.news()) {
+                self.close(ClosingReason::Slow, ctx);
+            }
             return;
         }
-        let frame = self.advance(slot, frame, encoded);
-        self.push(frame, ctx);
-    }
-}
-
-impl Handler<Show> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, Show(frame): Show, ctx: &mut Hosted) {
-        if self.joining > 0 {
-            self.held.push(Held::Bare(frame));
-        } else if self.outlet.queued() < super::outlet::MAX_QUEUED / 4 {
-            // Whoever is behind misses ephemeral events first.
-            self.push(frame, ctx);
+        let made = batch.encode(slot, &self.places, audiences);
+        match self.outlet.write(&made.piece, 0) {
+            Wrote::All => self.last_sent = ctx.now,
+            Wrote::Until(taken) => self.behind = Some(Box::new(Behind::blocked(made.after.clone(), made.piece.clone(), taken))),
+            Wrote::Gone => ctx.terminate(),
         }
     }
 }
 
-impl Handler<Welcome> for Connection {
+impl Handler<Welcome<'_>> for Connection {
     type Result = ();
 
-    fn handle(&mut self, welcome: Welcome, _: &mut Hosted) {
-        let Welcome { slot, head, gap, replay, greeting } = welcome;
-        let place = &mut self.places[slot];
-        if gap.is_some() || place.position.is_none() {
-            // Before the first event that it will be told.
-            let first = replay.first().map_or(head.offset, |frame| frame.position.offset - 1);
-            place.position = Some(Position { epoch: head.epoch, offset: first });
+    fn handle(&mut self, welcome: Welcome<'_>, ctx: &mut Hosted) {
+        let Welcome { slot, place, from, gap, replay, greeting, audiences } = welcome;
+        self.places[slot] = place;
+        let (Some(behind), Some(audience)) = (&mut self.behind, place.audience().and_then(|index| audiences.get(index))) else { return };
+        for frame in gap.map(|reason| reset(&audience.channel, reason)).into_iter().chain(greeting) {
+            behind.say(frame);
         }
-        self.held.extend(gap.map(|reason| Held::Bare(reset(&place.channel, reason))));
-        self.held.extend(greeting.map(Held::Bare));
-        self.held.extend(replay.into_iter().map(|frame| Held::Frame(slot, frame)));
-        self.joining -= 1;
-        if self.joining == 0 {
-            self.begin();
+        behind.replay(slot, replay);
+        if behind.joined(slot, audiences.at(place).0, from) {
+            self.begin(audiences, ctx);
         }
     }
 }
 
-impl Handler<Interrupt> for Connection {
+impl Handler<Proceed> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Interrupt { slot, reason }: Interrupt, ctx: &mut Hosted) {
-        let reset = reset(&self.places[slot].channel, reason);
-        if self.joining > 0 {
-            self.held.push(Held::Bare(reset));
-        } else {
-            self.push(reset, ctx);
+    fn handle(&mut self, _: Proceed, ctx: &mut Hosted) {
+        self.proceed(ctx);
+    }
+}
+
+impl Handler<Wake<'_>> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, Wake { index, ping_after, audiences }: Wake<'_>, ctx: &mut Hosted) {
+        if ctx.now >= self.ends {
+            if self.is_parting { ctx.terminate() } else { self.close(self.ends_for, ctx) }
+        } else if ctx.now >= self.due(index, ping_after) {
+            Handler::<Nudge<'_>>::handle(self, Nudge(audiences), ctx);
         }
     }
 }
 
-impl Handler<Tick> for Connection {
+impl Handler<Nudge<'_>> for Connection {
     type Result = ();
 
-    fn handle(&mut self, Tick { now, ping_after }: Tick, ctx: &mut Hosted) {
-        if now >= self.ends.0 {
-            self.close(self.ends.1, ctx);
-        } else if now.duration_since(self.last_sent) >= ping_after {
-            Handler::<Nudge>::handle(self, Nudge, ctx);
-        }
-    }
-}
-
-impl Handler<Nudge> for Connection {
-    type Result = ();
-
-    fn handle(&mut self, _: Nudge, ctx: &mut Hosted) {
-        if self.joining > 0 {
+    fn handle(&mut self, Nudge(audiences): Nudge<'_>, ctx: &mut Hosted) {
+        self.last_sent = ctx.now;
+        let piece = match &mut self.behind {
             // Nothing but `ready` may come first; a comment is no event.
-            return self.push(Bytes::from_static(b":\n\n"), ctx);
+            Some(behind) if behind.is_joining() => behind.murmur(),
+            // What waits will tell.
+            Some(_) => return,
+            None => {
+                // The id keeps the cursor of an idle stream young.
+                let mut writer = PieceWriter::new(&[], 160);
+                writer.id(&self.cursor(audiences));
+                writer.push(frame::control(&Control::Ping { timestamp: Timestamp::now() }).as_bytes());
+                writer.finish(false)
+            }
+        };
+        match (self.outlet.write(&piece, 0), &mut self.behind) {
+            (Wrote::All, _) => {}
+            (Wrote::Until(taken), Some(behind)) => behind.put_back(piece, taken),
+            (Wrote::Until(taken), None) => self.behind = Some(Box::new(Behind::blocked(self.cursor(audiences), piece, taken))),
+            (Wrote::Gone, _) => ctx.terminate(),
         }
-        // The id keeps the cursor of an idle stream young.
-        let mut ping = String::from("id: ");
-        cursor::write(&self.cursor(), &mut ping);
-        ping.push('\n');
-        ping.push_str(&frame::control(&Control::Ping { timestamp: Timestamp::now() }));
-        self.push(ping.into(), ctx);
     }
 }
 
@@ -339,6 +337,18 @@ impl Handler<Close> for Connection {
     type Result = ();
 
     fn handle(&mut self, Close(reason): Close, ctx: &mut Hosted) {
-        self.close(reason, ctx);
+        if !self.is_parting {
+            self.close(reason, ctx);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 144, "{} bytes", size_of::<Connection>());
     }
 }

@@ -16,7 +16,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
     channel::Channel,
-    id::UserId,
     log::{Epoch, Position},
     timestamp::Timestamp,
 };
@@ -33,10 +32,10 @@ impl Key {
     /// The key of the stream's own `user:` channel.
     pub const OWN: Self = Self(0);
 
-    /// The key of `channel` in a stream of `user`.
+    /// The key of `channel`; of users' channels a stream has its own alone.
     #[must_use]
-    pub fn of(channel: &Channel, user: &UserId) -> Self {
-        if channel.as_str().strip_prefix("user:") == Some(user.as_str()) {
+    pub fn of(channel: &Channel) -> Self {
+        if !channel.is_room() {
             return Self::OWN;
         }
         // FNV-1a, 48 of its 64 bits; two channels of one stream that collide are told to start anew.
@@ -82,24 +81,24 @@ fn minute_now() -> u32 {
     u32::try_from(Timestamp::now().millis() / 60_000).unwrap_or(0)
 }
 
-/// Writes the cursor text of `places` to `text`; the order of the places matters only for the sameness of two texts.
-pub fn write(places: &(impl Iterator<Item = (Key, Position)> + Clone), text: &mut String) {
+/// Writes the cursor text of `places` behind `text`; the order of the places matters only for the sameness of two texts.
+pub fn write(places: &[(Key, Position)], text: &mut Vec<u8>) {
     write_at(minute_now(), places, text);
 }
 
-fn write_at(minute: u32, places: &(impl Iterator<Item = (Key, Position)> + Clone), text: &mut String) {
+fn write_at(minute: u32, places: &[(Key, Position)], text: &mut Vec<u8>) {
     let mut bytes = Vec::with_capacity(48);
     bytes.push(VERSION);
     bytes.extend(minute.to_be_bytes());
     bytes.push(0);
     let mut written: Vec<u32> = Vec::with_capacity(1);
-    for (_, place) in places.clone() {
+    for (_, place) in places {
         let dataset = place.epoch.dataset();
         if written.contains(&dataset) {
             continue;
         }
         written.push(dataset);
-        let group = places.clone().filter(|(_, place)| place.epoch.dataset() == dataset);
+        let group = places.iter().filter(|(_, place)| place.epoch.dataset() == dataset);
         bytes.extend(dataset.to_be_bytes());
         write_varint(&mut bytes, group.clone().count() as u64);
         for (key, place) in group {
@@ -109,7 +108,10 @@ fn write_at(minute: u32, places: &(impl Iterator<Item = (Key, Position)> + Clone
         }
     }
     bytes[5] = check(&bytes);
-    URL_SAFE_NO_PAD.encode_string(&bytes, text);
+    let begin = text.len();
+    text.resize(begin + bytes.len().div_ceil(3) * 4, 0);
+    let length = URL_SAFE_NO_PAD.encode_slice(&bytes, &mut text[begin..]).expect("four characters for three bytes are enough");
+    text.truncate(begin + length);
 }
 
 /// A sum over all but the check byte itself: tells a cursor from text that only looks like one.
@@ -129,9 +131,9 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut places: Vec<_> = self.places.iter().map(|(key, place)| (*key, *place)).collect();
         places.sort_by_key(|(key, _)| *key);
-        let mut text = String::new();
-        write_at(self.minute, &places.into_iter(), &mut text);
-        f.write_str(&text)
+        let mut text = Vec::new();
+        write_at(self.minute, &places, &mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -247,10 +249,10 @@ mod tests {
     #[test]
     fn streams_of_different_users_at_the_same_places_have_the_same_cursor() {
         let text = |user: &str| {
-            let user: UserId = user.parse().unwrap();
+            let user: crate::id::UserId = user.parse().unwrap();
             let place = Position { epoch: Epoch::new(1, 0), offset: 3 };
             let channels = ["channel:general".parse().unwrap(), Channel::of_user(&user)];
-            Cursor { minute: 1, places: channels.iter().map(|channel| (Key::of(channel, &user), place)).collect() }.to_string()
+            Cursor { minute: 1, places: channels.iter().map(|channel| (Key::of(channel), place)).collect() }.to_string()
         };
         assert_eq!(text("u_1"), text("u_2"));
     }

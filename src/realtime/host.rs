@@ -1,33 +1,47 @@
-//! The host: one on each HTTP thread, holds that thread's connections and knows which of them are in which room.
+//! The host: one on each HTTP thread, holds that thread's connections and calls their handlers.
 //!
-//! A room's event reaches it as one message; it walks the room's members and calls their handlers. Members of a room stand
-//! side by side, and each connection knows where it stands, so that leaving costs the same in a room of ten and of ten
-//! thousand. Refuses to look at what it delivers.
+//! A room's event reaches it as one message and is put by; when all that has come is put by, each room's news go to all its
+//! members at once, so that many events are one write. Sockets and timers of the thread wake connections through it too.
+//! Refuses to look at what it delivers.
 
-use std::{collections::HashMap, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
 use slab::Slab;
 
 use super::{
-    Manners,
-    connection::{Close, Connection, Deliver, Encoded, Hosted, Interrupt, Nudge, Opening, Show, Tick, Welcome},
-    frame::Frame,
-    registry::RoomRegistry,
+    Manners, Vital,
+    audience::{Audiences, Member, RoomKey},
+    behind::Replay,
+    connection::{Close, Connection, Deliver, Hosted, Nudge, Opening, Proceed, Wake, Welcome},
+    frame::PIECE,
+    news::{Batch, News},
+    outlet::Outlet,
+    registry::{Enlist, RoomRegistry},
     room::{Join, Leave},
+    watch::{Noticed, Watch},
+    wheel::{Tick, Wheel},
 };
 use crate::{
     channel::Channel,
-    event::{ClosingReason, ResetReason},
+    event::{ClosingReason, Person, ResetReason},
     log::Position,
 };
+
+/// Which of the process's hosts one is.
+pub type HostId = u16;
 
 /// Where a connection sits in its host's slab. The generation tells it from who sat there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
-    index: usize,
-    generation: u64,
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl Seat {
+    /// A bit less than 32 of them: a seat and a mark are to fit into the 64 bits that an epoll gives back.
+    const GENERATIONS: u32 = u32::MAX >> 1;
 }
 
 /// Take a connection in; it joins all its channels.
@@ -35,42 +49,31 @@ pub struct Seat {
 #[rtype(result = "Seat")]
 pub struct Open(pub Opening);
 
-/// A logged event, for all members of its channel on this thread.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Fanout {
-    pub channel: Channel,
-    pub frame: Frame,
-}
-
-/// An event that is not logged, for all members of its channel on this thread.
+/// A room has something to tell to its members on this thread.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Tell {
-    pub channel: Channel,
-    pub data: Bytes,
+    pub room: RoomKey,
+    pub news: News,
 }
 
-/// A channel has lost events.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Gap {
-    pub channel: Channel,
-    pub reason: ResetReason,
-}
-
-/// The room has let a connection in.
+/// A room has let a connection in.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Joined {
     pub seat: Seat,
+    pub slot: u16,
+    pub person: Arc<Person>,
+    pub room: RoomKey,
     pub channel: Channel,
-    /// The newest event before those it will be told.
+    /// The newest place the room has told.
     pub head: Position,
+    /// The place before the first event that the connection is told.
+    pub from: Position,
     /// Why the place it asked for could not be taken up.
     pub gap: Option<ResetReason>,
     /// What it has missed, up to `head`.
-    pub replay: Vec<Frame>,
+    pub replay: Replay,
     /// What a newcomer is shown first.
     pub greeting: Option<Bytes>,
 }
@@ -85,118 +88,180 @@ pub struct Gone(pub Seat);
 #[rtype(result = "()")]
 pub struct Poke(pub Seat);
 
+/// The reader takes more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ready(pub Seat);
+
 /// End all streams, as the server stops.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Drain;
 
+/// All that has come in this turn is put by.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Flush;
+
 /// One HTTP thread's connections.
 pub struct Host {
+    id: HostId,
     registry: Addr<RoomRegistry>,
     manners: Manners,
-    connections: Slab<(u64, Connection)>,
-    generations: u64,
-    rooms: HashMap<Channel, Vec<Member>>,
-}
-
-#[derive(Clone, Copy)]
-struct Member {
-    seat: usize,
-    /// Which of the connection's channels this is.
-    slot: usize,
+    watch: Rc<Watch>,
+    connections: Slab<Connection>,
+    generations: u32,
+    audiences: Audiences,
+    /// The audiences that have something to be told.
+    dirty: Vec<RoomKey>,
+    wheel: Wheel,
+    alarm: Option<Instant>,
+    _vital: Vital,
 }
 
 impl Host {
     /// A host without connections.
     #[must_use]
-    pub fn new(registry: Addr<RoomRegistry>, manners: Manners) -> Self {
-        Self { registry, manners, connections: Slab::new(), generations: 0, rooms: HashMap::new() }
-    }
-
-    /// Calls a handler of the connection at `index`, and lets go of it if it has stopped.
-    fn call<M>(&mut self, index: usize, message: M, ctx: &mut Context<Self>)
-    where
-        M: Message,
-        Connection: Handler<M>,
-    {
-        let Some((_, connection)) = self.connections.get_mut(index) else { return };
-        let mut hosted = Hosted::running();
-        connection.handle(message, &mut hosted);
-        if !hosted.state().alive() {
-            self.let_go(index, ctx);
+    pub fn new(id: HostId, registry: Addr<RoomRegistry>, manners: Manners, watch: Rc<Watch>) -> Self {
+        Self {
+            id,
+            registry,
+            manners,
+            watch,
+            connections: Slab::new(),
+            generations: 0,
+            audiences: Audiences::default(),
+            dirty: Vec::new(),
+            wheel: Wheel::new(Instant::now()),
+            alarm: None,
+            _vital: Vital("host of a thread"),
         }
     }
 
-    /// Calls a handler of every member of `channel`.
-    fn call_members<M>(&mut self, channel: &Channel, ctx: &mut Context<Self>, mut message: impl FnMut(Member) -> M)
-    where
-        M: Message,
-        Connection: Handler<M>,
-    {
-        let Some(members) = self.rooms.get(channel) else { return };
-        let mut stopped = Vec::new();
-        for member in members {
-            let Some((_, connection)) = self.connections.get_mut(member.seat) else { continue };
-            let mut hosted = Hosted::running();
-            connection.handle(message(*member), &mut hosted);
-            if !hosted.state().alive() {
-                stopped.push(member.seat);
+    fn now(&self) -> Tick {
+        self.wheel.tick(Instant::now())
+    }
+
+    /// Calls a handler of the connection at `index`, and sees to it that it is let go where it stops.
+    fn call(&mut self, index: u32, handler: impl FnOnce(&mut Connection, &Audiences, &mut Hosted)) {
+        let mut hosted = Hosted::running(self.now());
+        let Some(connection) = self.connections.get_mut(index as usize) else { return };
+        handler(connection, &self.audiences, &mut hosted);
+        self.after_call(index, &hosted);
+    }
+
+    fn call_at(&mut self, seat: Seat, handler: impl FnOnce(&mut Connection, &Audiences, &mut Hosted)) {
+        if self.connections.get(seat.index as usize).is_some_and(|connection| connection.generation == seat.generation) {
+            self.call(seat.index, handler);
+        }
+    }
+
+    /// A connection that stops leaves its rooms, and has a little time for its last words; one that has stopped is gone.
+    fn after_call(&mut self, index: u32, hosted: &Hosted) {
+        match hosted.state() {
+            ActorState::Started | ActorState::Running => {}
+            ActorState::Stopping => {
+                self.leave_rooms(index);
+                self.set_timer(index);
+            }
+            ActorState::Stopped => {
+                self.leave_rooms(index);
+                self.connections.try_remove(index as usize);
             }
         }
-        for index in stopped {
-            self.let_go(index, ctx);
+    }
+
+    fn leave_rooms(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index as usize) else { return };
+        let (places, user) = (std::mem::take(&mut connection.places), connection.user().clone());
+        for place in places {
+            let Some(audience) = place.audience().and_then(|audience| self.audiences.get(audience)) else { continue };
+            self.registry.do_send(Leave { room: audience.room, host: self.id, user: user.clone() });
+            if let Some((moved, place)) = self.audiences.leave(place)
+                && let Some(connection) = self.connections.get_mut(moved.seat as usize)
+            {
+                connection.places[usize::from(moved.slot)] = place;
+            }
         }
     }
 
-    fn let_go(&mut self, index: usize, ctx: &mut Context<Self>) {
-        let Some((_, connection)) = self.connections.try_remove(index) else { return };
-        for place in &connection.places {
-            self.remove_member(&place.channel, place.member);
-            self.registry.do_send(Leave { channel: place.channel.clone(), host: ctx.address(), user: connection.person.user_id.clone() });
+    /// Tells every member of a room what has gathered.
+    fn flush(&mut self, room: RoomKey) {
+        let Some(index) = self.audiences.of_room(room) else { return };
+        let news = self.audiences.get_mut(index).map(|audience| std::mem::take(&mut audience.pending)).unwrap_or_default();
+        for batch in batches(&news) {
+            self.deliver(index, batch);
         }
     }
 
-    fn remove_member(&mut self, channel: &Channel, position: usize) {
-        let Some(members) = self.rooms.get_mut(channel) else { return };
-        if position >= members.len() {
-            return;
+    fn deliver(&mut self, index: usize, news: &[News]) {
+        let Self { audiences, connections, .. } = self;
+        let Some(audience) = audiences.get(index) else { return };
+        let (room, mut batch, mut stopped) = (audience.room, Batch::new(news), Vec::new());
+        let now = self.wheel.tick(Instant::now());
+        for member in audience.members() {
+            let Some(connection) = connections.get_mut(member.seat as usize) else { continue };
+            let mut hosted = Hosted::running(now);
+            connection.handle(Deliver { slot: member.slot.into(), batch: &mut batch, audiences }, &mut hosted);
+            if !hosted.state().alive() {
+                stopped.push((member.seat, hosted));
+            }
         }
-        members.swap_remove(position);
-        if let Some(moved) = members.get(position)
-            && let Some((_, connection)) = self.connections.get_mut(moved.seat)
-        {
-            connection.places[moved.slot].member = position;
+        if let Some(audience) = self.audiences.get_mut(index) {
+            audience.advance(news);
         }
-        if members.is_empty() {
-            self.rooms.remove(channel);
+        debug_assert_eq!(self.audiences.of_room(room), Some(index));
+        for (seat, hosted) in stopped {
+            self.after_call(seat, &hosted);
         }
     }
 
-    fn sits(&self, seat: Seat) -> bool {
-        self.connections.get(seat.index).is_some_and(|(generation, _)| *generation == seat.generation)
+    fn set_timer(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index as usize) else { return };
+        connection.alarm = self.wheel.set(index, connection.due(index, self.manners.ping_after));
     }
 
-    fn call_all<M>(&mut self, ctx: &mut Context<Self>, message: impl Fn() -> M)
-    where
-        M: Message,
-        Connection: Handler<M>,
-    {
-        let seats: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
-        for index in seats {
-            self.call(index, message(), ctx);
+    /// Sees to what is due, and that it is called again when more is.
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        for (tick, index) in self.wheel.turn(Instant::now()) {
+            if self.connections.get(index as usize).is_some_and(|connection| connection.alarm == tick) {
+                let ping_after = self.manners.ping_after;
+                self.call(index, |connection, audiences, hosted| connection.handle(Wake { index, ping_after, audiences }, hosted));
+                self.set_timer(index);
+            }
+        }
+        self.set_alarm(ctx);
+    }
+
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.wheel.next() else { return };
+        if self.alarm.is_none_or(|alarm| next < alarm) {
+            self.alarm = Some(next);
+            ctx.run_later(next.saturating_duration_since(Instant::now()), |host, ctx| {
+                host.alarm = None;
+                host.turn(ctx);
+            });
         }
     }
+}
+
+/// What is told together: so much that it is worth a write, and no more than a reader can hold.
+fn batches(news: &[News]) -> impl Iterator<Item = &[News]> {
+    let mut size = 0;
+    news.chunk_by(move |before, next| {
+        size += before.size();
+        let together = size + next.size() <= PIECE;
+        size = if together { size } else { 0 };
+        together
+    })
 }
 
 impl Actor for Host {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let every = (self.manners.ping_after / 4).min(std::time::Duration::from_secs(1));
-        ctx.run_interval(every, |host, ctx| {
-            let (now, ping_after) = (Instant::now(), host.manners.ping_after);
-            host.call_all(ctx, || Tick { now, ping_after });
-        });
+        self.registry.do_send(Enlist { id: self.id, host: ctx.address() });
+        self.watch.clone().start(ctx.address());
     }
 }
 
@@ -204,14 +269,23 @@ impl Handler<Open> for Host {
     type Result = MessageResult<Open>;
 
     fn handle(&mut self, Open(opening): Open, ctx: &mut Context<Self>) -> Self::Result {
-        self.generations += 1;
-        let asked: Vec<_> = opening.channels.clone();
-        let person = opening.person.clone();
-        let index = self.connections.insert((self.generations, Connection::new(opening)));
-        let seat = Seat { index, generation: self.generations };
-        for (channel, after) in asked {
-            self.registry.do_send(Join { channel, host: ctx.address(), seat, person: person.clone(), after });
+        self.generations = self.generations.wrapping_add(1) & Seat::GENERATIONS;
+        let entry = self.connections.vacant_entry();
+        let seat = Seat { index: entry.key() as u32, generation: self.generations };
+        for (slot, (channel, after)) in (0..).zip(&opening.channels) {
+            let person = opening.person.clone();
+            self.registry.do_send(Join { channel: channel.clone(), host: self.id, seat, slot, person, after: *after });
         }
+        let (now, ends) = (self.wheel.tick(Instant::now()), self.wheel.tick_after(opening.ends.0));
+        let connection = entry.insert(Connection::new(seat.generation, opening, now, ends));
+        if let Outlet::Socket(socket) = connection.outlet()
+            && let Err(error) = self.watch.add(socket, seat)
+        {
+            // It is found when it is written to.
+            log::error!("a socket can't be watched: {error}");
+        }
+        self.set_timer(seat.index);
+        self.set_alarm(ctx);
         MessageResult(seat)
     }
 }
@@ -219,77 +293,78 @@ impl Handler<Open> for Host {
 impl Handler<Joined> for Host {
     type Result = ();
 
-    fn handle(&mut self, joined: Joined, ctx: &mut Context<Self>) {
-        if !self.sits(joined.seat) {
+    fn handle(&mut self, joined: Joined, _: &mut Context<Self>) {
+        let Joined { seat, slot, person, room, channel, head, from, gap, replay, greeting } = joined;
+        // What has gathered comes before what a newcomer is told.
+        self.flush(room);
+        let connection = self.connections.get(seat.index as usize);
+        if !connection.is_some_and(|connection| connection.generation == seat.generation && !connection.is_parting()) {
+            self.registry.do_send(Leave { room, host: self.id, user: person.user_id.clone() });
             return;
         }
-        let Joined { seat, channel, head, gap, replay, greeting } = joined;
-        let Some((_, connection)) = self.connections.get_mut(seat.index) else { return };
-        let Some(slot) = connection.places.iter().position(|place| place.channel == channel) else { return };
-        let members = self.rooms.entry(channel).or_default();
-        connection.places[slot].member = members.len();
-        members.push(Member { seat: seat.index, slot });
-        self.call(seat.index, Welcome { slot, head, gap, replay, greeting }, ctx);
-    }
-}
-
-impl Handler<Fanout> for Host {
-    type Result = ();
-
-    fn handle(&mut self, Fanout { channel, frame }: Fanout, ctx: &mut Context<Self>) {
-        let mut encoded = Encoded::default();
-        let Some(members) = self.rooms.get(&channel) else { return };
-        let mut stopped = Vec::new();
-        for member in members {
-            let Some((_, connection)) = self.connections.get_mut(member.seat) else { continue };
-            let mut hosted = Hosted::running();
-            connection.handle(Deliver { slot: member.slot, frame: &frame, encoded: &mut encoded }, &mut hosted);
-            if !hosted.state().alive() {
-                stopped.push(member.seat);
-            }
-        }
-        for index in stopped {
-            self.let_go(index, ctx);
-        }
+        let place = self.audiences.enter(room, channel, head, Member { seat: seat.index, slot });
+        self.call(seat.index, |connection, audiences, hosted| {
+            connection.handle(Welcome { slot: slot.into(), place, from, gap, replay, greeting, audiences }, hosted);
+        });
     }
 }
 
 impl Handler<Tell> for Host {
     type Result = ();
 
-    fn handle(&mut self, Tell { channel, data }: Tell, ctx: &mut Context<Self>) {
-        self.call_members(&channel, ctx, |_| Show(data.clone()));
+    fn handle(&mut self, Tell { room, news }: Tell, ctx: &mut Context<Self>) {
+        let Some(audience) = self.audiences.of_room(room).and_then(|index| self.audiences.get_mut(index)) else { return };
+        if audience.pending.is_empty() {
+            if self.dirty.is_empty() {
+                ctx.notify(Flush);
+            }
+            self.dirty.push(room);
+        }
+        audience.pending.push(news);
     }
 }
 
-impl Handler<Gap> for Host {
+impl Handler<Flush> for Host {
     type Result = ();
 
-    fn handle(&mut self, Gap { channel, reason }: Gap, ctx: &mut Context<Self>) {
-        self.call_members(&channel, ctx, |member| Interrupt { slot: member.slot, reason });
+    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
+        for room in std::mem::take(&mut self.dirty) {
+            self.flush(room);
+        }
+    }
+}
+
+impl Handler<Noticed> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Noticed(noticed): Noticed, _: &mut Context<Self>) {
+        for (seat, is_gone) in noticed {
+            self.call_at(seat, |connection, _, hosted| if is_gone { hosted.terminate() } else { connection.handle(Proceed, hosted) });
+        }
     }
 }
 
 impl Handler<Gone> for Host {
     type Result = ();
 
-    fn handle(&mut self, Gone(seat): Gone, ctx: &mut Context<Self>) {
-        if self.sits(seat) {
-            if let Some((_, connection)) = self.connections.get(seat.index) {
-                connection.cut();
-            }
-            self.let_go(seat.index, ctx);
-        }
+    fn handle(&mut self, Gone(seat): Gone, _: &mut Context<Self>) {
+        self.call_at(seat, |_, _, hosted| hosted.terminate());
+    }
+}
+
+impl Handler<Ready> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Ready(seat): Ready, _: &mut Context<Self>) {
+        self.call_at(seat, |connection, _, hosted| connection.handle(Proceed, hosted));
     }
 }
 
 impl Handler<Poke> for Host {
     type Result = ();
 
-    fn handle(&mut self, Poke(seat): Poke, ctx: &mut Context<Self>) {
-        if self.sits(seat) {
-            self.call(seat.index, Nudge, ctx);
-        }
+    fn handle(&mut self, Poke(seat): Poke, _: &mut Context<Self>) {
+        self.call_at(seat, |connection, audiences, hosted| connection.handle(Nudge(audiences), hosted));
     }
 }
 
@@ -297,6 +372,10 @@ impl Handler<Drain> for Host {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
-        self.call_all(ctx, || Close(ClosingReason::Drain));
+        let seats: Vec<u32> = self.connections.iter().map(|(index, _)| index as u32).collect();
+        for index in seats {
+            self.call(index, |connection, _, hosted| connection.handle(Close(ClosingReason::Drain), hosted));
+        }
+        self.set_alarm(ctx);
     }
 }

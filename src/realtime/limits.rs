@@ -74,12 +74,17 @@ impl StreamLimits {
         if reached(open.all, self.most.in_all) {
             return Err(Reached::All);
         }
+        let user = match open.users.get_key_value(user) {
+            // One id for all streams of a user.
+            Some((known, _)) => known.clone(),
+            None => user.clone(),
+        };
         *open.users.entry(user.clone()).or_default() += 1;
         if let Some(address) = address {
             *open.addresses.entry(address).or_default() += 1;
         }
         open.all += 1;
-        Ok(Permit { limits: self.clone(), user: user.clone(), address })
+        Ok(Permit { limits: self.clone(), user, address })
     }
 
     /// How many streams there are.
@@ -90,6 +95,14 @@ impl StreamLimits {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Whose stream it is.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
     }
 }
 

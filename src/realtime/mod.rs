@@ -1,24 +1,37 @@
 //! The hub: from the event log to the browsers.
 //!
 //! ```text
-//! log ──Publish──▶ RoomRegistry ──▶ Room ──Fanout (one a thread)──▶ Host ──Deliver──▶ Connection ──▶ Outlet ──▶ browser
+//! log ──Publish──▶ RoomRegistry ─▶ Room ──Tell (one a thread)──▶ Host ─▶ Batch ──Deliver──▶ Connection ─▶ Outlet ─▶ browser
+//!                                                                                               └▶ Behind ─┘  what is not taken
 //! ```
-//! [`registry`] routes and alone creates and stops rooms; a [`room`] keeps order, presence and typing of one channel; a
-//! [`host`] stands on each HTTP thread and holds that thread's [`connection`]s, so that an event crosses a thread once, not
-//! once a reader. What is pure stands apart: [`cursor`], [`frame`], [`presence`], [`typing`]. The hub refuses to touch SQL:
-//! what happened reaches it only through the log.
+//! [`registry`] routes, and alone creates and stops rooms; a [`room`] keeps order, presence and typing of one channel, and
+//! its newest frames in a [`ring`]; a [`host`] stands on each HTTP thread and holds that thread's [`connection`]s and, as
+//! [`audience`]s, who of them is in which room, so that an event crosses a thread once, not once a reader. What all members of
+//! a room are told in one turn is encoded once, as one piece ([`news`]), and goes to each through its [`outlet`]; what its
+//! reader does not take waits in its backlog ([`behind`]). A [`watch`] tells what happens to the sockets of a thread, and to
+//! the [`peer`]s whom the HTTP layer serves; a [`wheel`] has what is due later.
+//!
+//! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
+//! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
+//! [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
 
+pub mod audience;
+pub mod behind;
 pub mod connection;
 pub mod cursor;
 pub mod frame;
 pub mod host;
 pub mod limits;
+pub mod news;
 pub mod outlet;
 pub mod peer;
 pub mod presence;
 pub mod registry;
+pub mod ring;
 pub mod room;
 pub mod typing;
+pub mod watch;
+pub mod wheel;
 
 use std::time::Duration;
 

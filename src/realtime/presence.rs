@@ -8,9 +8,12 @@
 //! Pure: time comes in as an argument. Refuses to send anything itself.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
 
 use crate::{
     event::{Person, Presence},
@@ -22,37 +25,86 @@ const NAMED: usize = 100;
 /// Frames a second, at most.
 const FRAMES_A_SECOND: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
+/// So many people are found by looking at each.
+const FEW: usize = 8;
 
 /// Everybody in one room.
 #[derive(Debug)]
 pub struct Attendance {
     grace: Duration,
-    here: HashMap<UserId, Attendee>,
+    people: People,
     /// Those with no stream left and when their grace ends, soonest first.
     leaving: VecDeque<(Instant, UserId)>,
-    /// What the room was told, by order of coming.
-    told: BTreeMap<u64, Person>,
-    /// Changes not told yet: who, and the number they came under.
-    untold: BTreeMap<u64, Change>,
-    arrivals: u64,
-    /// When the newest frames were told, at most [`FRAMES_A_SECOND`].
-    frames: VecDeque<Instant>,
+    /// Those of whom something may be to tell.
+    untold: Vec<UserId>,
+    /// How many the room was told are there.
+    told: usize,
+    /// When the newest frames were told, in no order.
+    frames: [Option<Instant>; FRAMES_A_SECOND],
     /// After a summary the next frame waits for this.
     not_before: Option<Instant>,
+    /// The snapshot for newcomers, encoded, as long as it holds.
+    greeting: Option<Bytes>,
 }
 
 #[derive(Debug)]
 struct Attendee {
-    arrival: u64,
-    streams: usize,
+    person: Arc<Person>,
+    streams: u32,
+    /// Whether the room was told that they are there.
+    told: bool,
     /// The end of the grace, where no stream is left.
     until: Option<Instant>,
 }
 
-#[derive(Debug, Clone)]
-enum Change {
-    Joined(Person),
-    Left(Person),
+/// Attendees in no order, found by their id.
+#[derive(Debug, Default)]
+struct People {
+    all: Vec<Attendee>,
+    /// Where each is, where they are many.
+    #[expect(clippy::box_collection, reason = "a room of few, of which there are very many, does not pay for it")]
+    index: Option<Box<HashMap<UserId, u32>>>,
+}
+
+impl People {
+    fn position(&self, user: &UserId) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(user).map(|position| *position as usize),
+            None => self.all.iter().position(|attendee| attendee.person.user_id == *user),
+        }
+    }
+
+    fn get_mut(&mut self, user: &UserId) -> Option<&mut Attendee> {
+        self.position(user).map(|position| &mut self.all[position])
+    }
+
+    fn insert(&mut self, attendee: Attendee) {
+        if self.all.is_empty() {
+            self.all.reserve_exact(1);
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(attendee.person.user_id.clone(), self.all.len() as u32);
+        }
+        self.all.push(attendee);
+        if self.index.is_none() && self.all.len() > FEW {
+            let positions = (0..).zip(&self.all).map(|(position, attendee)| (attendee.person.user_id.clone(), position));
+            self.index = Some(Box::new(positions.collect()));
+        }
+    }
+
+    fn remove(&mut self, user: &UserId) {
+        let Some(position) = self.position(user) else { return };
+        self.all.swap_remove(position);
+        if let Some(index) = &mut self.index {
+            index.remove(user);
+            if let Some(moved) = self.all.get(position) {
+                index.insert(moved.person.user_id.clone(), position as u32);
+            }
+        }
+        if self.all.is_empty() {
+            *self = Self::default();
+        }
+    }
 }
 
 impl Attendance {
@@ -61,31 +113,30 @@ impl Attendance {
     pub fn new(grace: Duration) -> Self {
         Self {
             grace,
-            here: HashMap::new(),
+            people: People::default(),
             leaving: VecDeque::new(),
-            told: BTreeMap::new(),
-            untold: BTreeMap::new(),
-            arrivals: 0,
-            frames: VecDeque::new(),
+            untold: Vec::new(),
+            told: 0,
+            frames: [None; FRAMES_A_SECOND],
             not_before: None,
+            greeting: None,
         }
     }
 
     /// One more stream of `person`.
-    pub fn join(&mut self, person: &Person) {
-        if let Some(attendee) = self.here.get_mut(&person.user_id) {
+    pub fn join(&mut self, person: &Arc<Person>) {
+        if let Some(attendee) = self.people.get_mut(&person.user_id) {
             attendee.streams += 1;
             attendee.until = None;
             return;
         }
-        self.arrivals += 1;
-        self.here.insert(person.user_id.clone(), Attendee { arrival: self.arrivals, streams: 1, until: None });
-        self.untold.insert(self.arrivals, Change::Joined(person.clone()));
+        self.people.insert(Attendee { person: person.clone(), streams: 1, told: false, until: None });
+        self.untold.push(person.user_id.clone());
     }
 
     /// One stream of `user` less.
     pub fn leave(&mut self, user: &UserId, now: Instant) {
-        let Some(attendee) = self.here.get_mut(user) else { return };
+        let Some(attendee) = self.people.get_mut(user) else { return };
         attendee.streams = attendee.streams.saturating_sub(1);
         if attendee.streams == 0 {
             let until = now + self.grace;
@@ -97,29 +148,42 @@ impl Attendance {
     /// Whether nobody is there, not even in their grace, and all is told.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.here.is_empty() && self.untold.is_empty()
+        self.people.all.is_empty()
     }
 
     /// Who is there, as the room was told.
     #[must_use]
     pub fn snapshot(&self) -> Presence {
-        Presence::Snapshot { count: self.told.len(), users: self.told.values().take(NAMED).cloned().collect() }
+        let told = self.people.all.iter().filter(|attendee| attendee.told);
+        Presence::Snapshot { count: self.told, users: told.take(NAMED).map(|attendee| Person::clone(&attendee.person)).collect() }
+    }
+
+    /// The snapshot, encoded by `encode`, or as it was encoded before where nothing has changed.
+    pub fn greeting(&mut self, encode: impl FnOnce(Presence) -> Bytes) -> Bytes {
+        if self.greeting.is_none() {
+            self.greeting = Some(encode(self.snapshot()));
+        }
+        self.greeting.clone().unwrap_or_default()
     }
 
     /// The frames that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Presence> {
         self.end_graces(now);
-        while self.frames.front().is_some_and(|told| now.duration_since(*told) >= SECOND) {
-            self.frames.pop_front();
+        for told in &mut self.frames {
+            told.take_if(|told| now.duration_since(*told) >= SECOND);
         }
-        let free = FRAMES_A_SECOND - self.frames.len();
+        let free = self.frames.iter().filter(|told| told.is_none()).count();
         if self.untold.is_empty() || free == 0 || self.not_before.is_some_and(|soonest| now < soonest) {
             return Vec::new();
         }
-        let changes: Vec<Change> = std::mem::take(&mut self.untold).into_iter().map(|(arrival, change)| self.record(arrival, change)).collect();
+        let changes: Vec<Change> = std::mem::take(&mut self.untold).iter().filter_map(|user| self.settle(user, now)).collect();
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        self.greeting = None;
         let frames = if changes.len() <= free { singly(changes) } else { vec![self.summary(changes)] };
         self.not_before = matches!(frames[..], [Presence::Update { .. }]).then(|| now + SECOND / FRAMES_A_SECOND as u32);
-        self.frames.extend(frames.iter().map(|_| now));
+        self.frames.iter_mut().filter(|told| told.is_none()).take(frames.len()).for_each(|told| *told = Some(now));
         frames
     }
 
@@ -128,7 +192,8 @@ impl Attendance {
     pub fn next_due(&self) -> Option<Instant> {
         let grace = self.leaving.front().map(|(until, _)| *until);
         let frame = (!self.untold.is_empty()).then(|| {
-            let oldest = self.frames.front().filter(|_| self.frames.len() == FRAMES_A_SECOND).map(|told| *told + SECOND);
+            let is_full = self.frames.iter().all(Option::is_some);
+            let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
             oldest.max(self.not_before).unwrap_or_else(Instant::now)
         });
         [grace, frame].into_iter().flatten().min()
@@ -137,42 +202,58 @@ impl Attendance {
     fn end_graces(&mut self, now: Instant) {
         while let Some((until, user)) = self.leaving.pop_front_if(|(until, _)| *until <= now) {
             // Who came back, or came back and left again, has another end of grace or none.
-            if self.here.get(&user).is_none_or(|attendee| attendee.until != Some(until)) {
-                continue;
+            if self.people.get_mut(&user).is_some_and(|attendee| attendee.until == Some(until)) {
+                self.untold.push(user);
             }
-            let Some(attendee) = self.here.remove(&user) else { continue };
-            match self.told.get(&attendee.arrival) {
-                Some(person) => self.untold.insert(attendee.arrival, Change::Left(person.clone())),
-                None => self.untold.remove(&attendee.arrival),
-            };
+        }
+        if self.leaving.is_empty() {
+            self.leaving = VecDeque::new();
         }
     }
 
-    fn record(&mut self, arrival: u64, change: Change) -> Change {
-        match &change {
-            Change::Joined(person) => self.told.insert(arrival, person.clone()),
-            Change::Left(_) => self.told.remove(&arrival),
-        };
-        change
+    /// What is to be told of `user`, if anything; who is gone for good is forgotten.
+    fn settle(&mut self, user: &UserId, now: Instant) -> Option<Change> {
+        let attendee = self.people.get_mut(user)?;
+        let is_here = attendee.streams > 0 || attendee.until.is_none_or(|until| until > now);
+        let (was_told, person) = (std::mem::replace(&mut attendee.told, is_here), attendee.person.clone());
+        if !is_here {
+            self.people.remove(user);
+        }
+        match (was_told, is_here) {
+            (false, true) => {
+                self.told += 1;
+                Some(Change::Joined(person))
+            }
+            (true, false) => {
+                self.told -= 1;
+                Some(Change::Left(person))
+            }
+            _ => None,
+        }
     }
 
     fn summary(&self, changes: Vec<Change>) -> Presence {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
-                Change::Joined(person) if joined.len() < NAMED => joined.push(person),
-                Change::Left(person) if left.len() < NAMED => left.push(person),
+                Change::Joined(person) if joined.len() < NAMED => joined.push(Person::clone(&person)),
+                Change::Left(person) if left.len() < NAMED => left.push(Person::clone(&person)),
                 _ => {}
             }
         }
-        Presence::Update { count: self.told.len(), joined, left }
+        Presence::Update { count: self.told, joined, left }
     }
+}
+
+enum Change {
+    Joined(Arc<Person>),
+    Left(Arc<Person>),
 }
 
 fn singly(changes: Vec<Change>) -> Vec<Presence> {
     let tell = |change| match change {
-        Change::Joined(person) => Presence::Join(person),
-        Change::Left(person) => Presence::Leave(person),
+        Change::Joined(person) => Presence::Join(Person::clone(&person)),
+        Change::Left(person) => Presence::Leave(Person::clone(&person)),
     };
     changes.into_iter().map(tell).collect()
 }
@@ -183,18 +264,22 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(5);
 
-    fn person(name: &str) -> Person {
-        Person { user_id: name.parse().unwrap(), user_name: name.into() }
+    fn person(name: &str) -> Arc<Person> {
+        Arc::new(Person { user_id: name.parse().unwrap(), user_name: name.into() })
+    }
+
+    fn joined(name: &str) -> Presence {
+        Presence::Join(Person::clone(&person(name)))
     }
 
     #[test]
     fn three_tabs_join_once_and_leave_once_after_the_grace() {
         let (mut room, now) = (Attendance::new(GRACE), Instant::now());
         (0..3).for_each(|_| room.join(&person("ada")));
-        assert_eq!(room.due(now), [Presence::Join(person("ada"))]);
+        assert_eq!(room.due(now), [joined("ada")]);
         (0..3).for_each(|_| room.leave(&person("ada").user_id, now));
         assert_eq!(room.due(now + GRACE / 2), []);
-        assert_eq!(room.due(now + GRACE), [Presence::Leave(person("ada"))]);
+        assert_eq!(room.due(now + GRACE), [Presence::Leave(Person::clone(&person("ada")))]);
         assert!(room.is_empty());
     }
 

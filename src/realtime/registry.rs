@@ -1,33 +1,37 @@
-//! The room registry: routes every message to its room, and alone creates and stops rooms.
+//! The room registry: routes every message to its room, and alone creates and stops rooms, which it holds in its slab.
 //!
-//! A room lives while somebody listens. Since all that a room is told goes through here in order, a room that asks to be
-//! retired can be refused when somebody has joined in the meantime. Refuses to look into what it routes.
+//! While a room waits for the log, what it is told waits with it, in order. A room lives while somebody listens. Refuses to
+//! look into what it routes.
 
 use std::{
     collections::HashMap,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::prelude::*;
+use slab::Slab;
 
 use super::{
     Manners, Vital,
-    room::{Join, Leave, Publish, ReadUpTo, Room, SetTyping, Stop, WhoIsThere},
+    audience::RoomKey,
+    host::{Host, HostId},
+    room::{Answer, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
     typing::Pace,
+    wheel::{Tick, Wheel},
 };
 use crate::{channel::Channel, event::Presence, log::EventLog};
 
 /// Each user may start typing once in this time.
 const TYPING_PACE: Duration = Duration::from_secs(1);
 
-/// A room has had nobody for a while and would go.
+/// A thread has a host: rooms are told of it by its number.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Retire {
-    pub channel: Channel,
-    /// How many joins the room has seen: if more were sent, it stays.
-    pub joins: u64,
+pub(super) struct Enlist {
+    pub id: HostId,
+    pub host: Addr<Host>,
 }
 
 /// How many rooms are live.
@@ -40,9 +44,15 @@ pub struct CountRooms;
 #[error("typing may be told once a second")]
 pub struct TooSoon;
 
-/// Routes to rooms.
+/// Holds the rooms, and routes to them.
 pub struct RoomRegistry {
-    rooms: HashMap<Channel, Entry>,
+    keys: HashMap<Channel, RoomKey>,
+    rooms: Slab<Entry>,
+    /// What is told to rooms that wait for the log, which they will be told then.
+    waiting: HashMap<RoomKey, Vec<Waiting>>,
+    hosts: Rc<Vec<Option<Addr<Host>>>>,
+    wheel: Wheel,
+    alarm: Option<Instant>,
     pace: Pace,
     log: Arc<dyn EventLog>,
     manners: Manners,
@@ -50,19 +60,145 @@ pub struct RoomRegistry {
 }
 
 struct Entry {
-    room: Addr<Room>,
-    joins: u64,
+    room: Room,
+    /// The tick that its timer is set to.
+    alarm: Tick,
+}
+
+/// What waits for a room.
+enum Waiting {
+    Join(Join),
+    Leave(Leave),
+    Publish(Publish),
+    ReadUpTo(ReadUpTo),
+    SetTyping(SetTyping),
+}
+
+impl Waiting {
+    fn tell(self, room: &mut Room, hosted: &mut Hosted) {
+        match self {
+            Self::Join(join) => room.handle(join, hosted),
+            Self::Leave(leave) => room.handle(leave, hosted),
+            Self::Publish(publish) => room.handle(publish, hosted),
+            Self::ReadUpTo(read) => room.handle(read, hosted),
+            Self::SetTyping(typing) => {
+                let _ = room.handle(typing, hosted);
+            }
+        }
+    }
 }
 
 impl RoomRegistry {
     /// A registry over `log`, which must tell it of every event.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, manners: Manners) -> Self {
-        Self { rooms: HashMap::new(), pace: Pace::new(TYPING_PACE), log, manners, _vital: Vital("room registry") }
+        Self {
+            keys: HashMap::new(),
+            rooms: Slab::new(),
+            waiting: HashMap::new(),
+            hosts: Rc::default(),
+            wheel: Wheel::new(Instant::now()),
+            alarm: None,
+            pace: Pace::new(TYPING_PACE),
+            log,
+            manners,
+            _vital: Vital("room registry"),
+        }
     }
 
-    fn room(&self, channel: &Channel) -> Option<&Addr<Room>> {
-        self.rooms.get(channel).map(|entry| &entry.room)
+    fn key(&self, channel: &Channel) -> Option<RoomKey> {
+        self.keys.get(channel).copied()
+    }
+
+    /// Tells a room, or keeps it for when the room has its answer.
+    fn tell(&mut self, room: RoomKey, message: Waiting, ctx: &mut Context<Self>) {
+        match self.waiting.get_mut(&room) {
+            Some(waiting) => waiting.push(message),
+            None => self.call(room, |room, hosted| message.tell(room, hosted), ctx),
+        }
+    }
+
+    /// Calls a room's handler, and sees to what it asks for.
+    fn call(&mut self, key: RoomKey, handler: impl FnOnce(&mut Room, &mut Hosted), ctx: &mut Context<Self>) {
+        let Some(entry) = self.rooms.get_mut(key as usize) else { return };
+        let mut hosted = Hosted::new(key, self.hosts.clone(), self.manners, Instant::now());
+        handler(&mut entry.room, &mut hosted);
+        if !hosted.state().alive() {
+            let Entry { room, .. } = self.rooms.remove(key as usize);
+            self.keys.remove(&room.channel);
+            self.log.unfollow(&room.channel);
+            return;
+        }
+        if let Some(alarm) = hosted.alarm.map(|alarm| self.wheel.tick_after(alarm)).filter(|alarm| *alarm < entry.alarm) {
+            entry.alarm = self.wheel.set(key, alarm);
+            self.set_alarm(ctx);
+        }
+        if let Some(question) = hosted.question {
+            self.ask(key, question, ctx);
+        }
+    }
+
+    /// Asks the log; the room is told nothing else until it has the answer.
+    fn ask(&mut self, key: RoomKey, question: Question, ctx: &mut Context<Self>) {
+        let Some(entry) = self.rooms.get(key as usize) else { return };
+        self.waiting.entry(key).or_default();
+        let (log, channel) = (self.log.clone(), entry.room.channel.clone());
+        let answer = async move {
+            match question {
+                Question::Head => Answer { events: Vec::new(), complete: true, head: insist(|| log.head(&channel)).await },
+                Question::After(after) => {
+                    let replay = insist(|| log.read(&channel, after)).await;
+                    Answer { events: replay.events, complete: replay.complete, head: replay.head }
+                }
+            }
+        };
+        ctx.spawn(answer.into_actor(self).map(move |answer, registry, ctx| registry.answer(key, answer, ctx)));
+    }
+
+    fn answer(&mut self, key: RoomKey, answer: Answer, ctx: &mut Context<Self>) {
+        let waiting = self.waiting.remove(&key).unwrap_or_default();
+        self.call(key, |room, hosted| room.handle(answer, hosted), ctx);
+        for message in waiting {
+            self.tell(key, message, ctx);
+        }
+    }
+
+    /// Wakes the rooms that are due, and sees to it that it is called again when more are.
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        for (tick, key) in self.wheel.turn(Instant::now()) {
+            let Some(entry) = self.rooms.get_mut(key as usize).filter(|entry| entry.alarm == tick) else { continue };
+            entry.alarm = Tick::NEVER;
+            if self.waiting.contains_key(&key) {
+                entry.alarm = self.wheel.set(key, tick.after(Duration::from_secs(1)));
+            } else {
+                self.call(key, |room, hosted| room.handle(Wake, hosted), ctx);
+            }
+        }
+        self.set_alarm(ctx);
+    }
+
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.wheel.next() else { return };
+        if self.alarm.is_none_or(|alarm| next < alarm) {
+            self.alarm = Some(next);
+            ctx.run_later(next.saturating_duration_since(Instant::now()), |registry, ctx| {
+                registry.alarm = None;
+                registry.turn(ctx);
+            });
+        }
+    }
+}
+
+/// Asks again, ever more slowly, until there is an answer: without its log a room can only wait.
+async fn insist<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(mut ask: impl FnMut() -> F) -> T {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => log::warn!("{error}; asking again in {pause:?}"),
+        }
+        actix_rt::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
     }
 }
 
@@ -70,36 +206,45 @@ impl Actor for RoomRegistry {
     type Context = Context<Self>;
 }
 
+impl Handler<Enlist> for RoomRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Enlist { id, host }: Enlist, _: &mut Self::Context) {
+        let hosts = Rc::make_mut(&mut self.hosts);
+        hosts.resize((usize::from(id) + 1).max(hosts.len()), None);
+        hosts[usize::from(id)] = Some(host);
+    }
+}
+
 impl Handler<Join> for RoomRegistry {
     type Result = ();
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
-        let (log, manners) = (&self.log, self.manners);
-        let entry = self.rooms.entry(join.channel.clone()).or_insert_with(|| {
-            let room = Room::new(join.channel.clone(), log.clone(), ctx.address(), manners);
-            Entry { room: room.start(), joins: 0 }
+        let room = self.key(&join.channel).unwrap_or_else(|| {
+            let entry = Entry { room: Room::new(join.channel.clone(), Instant::now()), alarm: Tick::NEVER };
+            let key = self.rooms.insert(entry) as RoomKey;
+            self.keys.insert(join.channel.clone(), key);
+            self.log.follow(&join.channel);
+            key
         });
-        entry.joins += 1;
-        entry.room.do_send(join);
+        self.tell(room, Waiting::Join(join), ctx);
     }
 }
 
 impl Handler<Leave> for RoomRegistry {
     type Result = ();
 
-    fn handle(&mut self, leave: Leave, _: &mut Self::Context) {
-        if let Some(room) = self.room(&leave.channel) {
-            room.do_send(leave);
-        }
+    fn handle(&mut self, leave: Leave, ctx: &mut Self::Context) {
+        self.tell(leave.room, Waiting::Leave(leave), ctx);
     }
 }
 
 impl Handler<Publish> for RoomRegistry {
     type Result = ();
 
-    fn handle(&mut self, publish: Publish, _: &mut Self::Context) {
-        if let Some(room) = self.room(&publish.0.channel) {
-            room.do_send(publish);
+    fn handle(&mut self, publish: Publish, ctx: &mut Self::Context) {
+        if let Some(room) = self.key(&publish.0.channel) {
+            self.tell(room, Waiting::Publish(publish), ctx);
         }
     }
 }
@@ -107,9 +252,9 @@ impl Handler<Publish> for RoomRegistry {
 impl Handler<ReadUpTo> for RoomRegistry {
     type Result = ();
 
-    fn handle(&mut self, read: ReadUpTo, _: &mut Self::Context) {
-        if let Some(room) = self.room(&read.0) {
-            room.do_send(read);
+    fn handle(&mut self, read: ReadUpTo, ctx: &mut Self::Context) {
+        if let Some(room) = self.key(&read.0) {
+            self.tell(room, Waiting::ReadUpTo(read), ctx);
         }
     }
 }
@@ -117,41 +262,24 @@ impl Handler<ReadUpTo> for RoomRegistry {
 impl Handler<SetTyping> for RoomRegistry {
     type Result = Result<(), TooSoon>;
 
-    fn handle(&mut self, typing: SetTyping, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, typing: SetTyping, ctx: &mut Self::Context) -> Self::Result {
         if typing.is_typing && !self.pace.admit(&typing.user, Instant::now()) {
             return Err(TooSoon);
         }
-        if let Some(room) = self.room(&typing.channel) {
-            room.do_send(typing);
+        if let Some(room) = self.key(&typing.channel) {
+            self.tell(room, Waiting::SetTyping(typing), ctx);
         }
         Ok(())
     }
 }
 
 impl Handler<WhoIsThere> for RoomRegistry {
-    type Result = ResponseFuture<Presence>;
+    type Result = MessageResult<WhoIsThere>;
 
-    fn handle(&mut self, question: WhoIsThere, _: &mut Self::Context) -> Self::Result {
-        let room = self.room(&question.0).cloned();
-        Box::pin(async move {
-            let nobody = Presence::Snapshot { count: 0, users: Vec::new() };
-            match room {
-                Some(room) => room.send(question).await.unwrap_or(nobody),
-                None => nobody,
-            }
-        })
-    }
-}
-
-impl Handler<Retire> for RoomRegistry {
-    type Result = ();
-
-    fn handle(&mut self, retire: Retire, _: &mut Self::Context) {
-        if self.rooms.get(&retire.channel).is_some_and(|entry| entry.joins == retire.joins)
-            && let Some(entry) = self.rooms.remove(&retire.channel)
-        {
-            entry.room.do_send(Stop);
-        }
+    fn handle(&mut self, WhoIsThere(channel): WhoIsThere, _: &mut Self::Context) -> Self::Result {
+        let nobody = Presence::Snapshot { count: 0, users: Vec::new() };
+        let entry = self.key(&channel).and_then(|key| self.rooms.get(key as usize));
+        MessageResult(entry.map_or(nobody, |entry| entry.room.who_is_there()))
     }
 }
 

@@ -1,16 +1,42 @@
 //! From an accepted socket to one that speaks HTTP: encryption, which protocol, and how the dead are found.
 //!
-//! Refuses to wait for a client that says nothing.
+//! A plain connection whose first request asks for a stream of events never reaches the HTTP layer, where it may have one:
+//! its socket goes to the hub, and to nothing else. Everything else is handed on untouched. Refuses to wait for a client
+//! that says nothing.
 
-use std::{io, os::fd::AsFd, rc::Rc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+    time::Duration,
+};
 
+use actix::Addr;
 use actix_http::{Protocol, error::DispatchError};
+use actix_web::web::Data;
+use rustix::net::{RecvFlags, recv};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    sync::Semaphore,
+    time::{error::Elapsed, timeout},
+};
 use tokio_rustls::TlsAcceptor;
 
-use super::wire::{Transport, Wire};
-use crate::realtime::peer::Watch;
+use super::{
+    first::{self, Asked, First},
+    wire::{Transport, Wire},
+};
+use crate::{
+    api::{State, events},
+    realtime::{
+        host::{Host, Open},
+        outlet::{Outlet, socket::Socket},
+        watch::Watch,
+    },
+};
 
 /// How much of what is not yet sent the kernel takes: what is behind it waits where it is counted.
 const UNSENT: u32 = 64 * 1024;
@@ -20,35 +46,119 @@ const UNSENT: u32 = 64 * 1024;
 const SILENT: Duration = Duration::from_secs(12);
 const PROBE_EVERY: Duration = Duration::from_secs(4);
 const UNANSWERED: Duration = Duration::from_secs(12);
+/// So many streams begin in one turn of a thread; then those that are open have theirs.
+const AT_ONCE: usize = 32;
 
-/// What the HTTP layer is given.
-pub type Accepted = (Wire, Protocol, Option<std::net::SocketAddr>);
-
-/// Makes a socket ready for HTTP; `patience` is how long its client may take for a handshake, or for its first bytes.
-///
-/// # Errors
-/// Where the client breaks off, says nothing, or fails the handshake.
-pub async fn accept(socket: TcpStream, watch: Rc<Watch>, tls: Option<TlsAcceptor>, patience: Duration) -> Result<Accepted, DispatchError> {
-    let address = socket.peer_addr().ok();
-    tune(&socket);
-    let peer = watch.peer(&socket.as_fd(), address, tls.is_some()).map_err(DispatchError::Io)?;
-    let (transport, is_http2) = match tls {
-        None => {
-            let is_http2 = within(patience, speaks_http2(&socket)).await?;
-            (Transport::Left(socket), is_http2)
-        }
-        Some(tls) => {
-            let socket = within(patience, async { tls.accept(socket).await }).await?;
-            let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-            (Transport::Right(Box::new(socket)), is_http2)
-        }
-    };
-    let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-    Ok((Wire::new(transport, peer, is_http2), protocol, address))
+/// Where a thread's sockets arrive.
+pub struct Entrance {
+    state: Data<State>,
+    host: Addr<Host>,
+    watch: Rc<Watch>,
+    tls: Option<TlsAcceptor>,
+    /// How long a client may take for a handshake, or for its first bytes.
+    patience: Duration,
+    turn: Semaphore,
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, DispatchError> {
-    timeout(limit, work).await.map_err(|_| DispatchError::SlowRequestTimeout)?.map_err(DispatchError::Io)
+/// What became of a socket.
+pub enum Accepted {
+    /// It is for the HTTP layer.
+    Http(Wire, Protocol, Option<SocketAddr>),
+    /// It is a stream.
+    Stream,
+}
+
+impl Entrance {
+    /// That of the thread with this host and this watch.
+    pub fn new(state: Data<State>, host: Addr<Host>, watch: Rc<Watch>, tls: Option<TlsAcceptor>, patience: Duration) -> Self {
+        Self { state, host, watch, tls, patience, turn: Semaphore::new(AT_ONCE) }
+    }
+
+    /// Finds out what a socket is for, and makes it ready for that.
+    ///
+    /// # Errors
+    /// Where the client breaks off, says nothing, or fails the handshake.
+    pub async fn accept(&self, mut socket: TcpStream) -> Result<Accepted, DispatchError> {
+        let address = socket.peer_addr().ok();
+        tune(&socket);
+        if let Some(tls) = &self.tls {
+            let peer = self.watch.peer(self.host.clone(), &socket.as_fd(), address, true)?;
+            let handshake = timeout(self.patience, tls.accept(socket)).await;
+            let socket = handshake.map_err(too_slow)??;
+            let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+            return Ok(http(Wire::new(Transport::Right(Box::new(socket)), peer, is_http2), is_http2, address));
+        }
+        let is_http2 = match self.first(&socket).await? {
+            First::Http2 => true,
+            First::Stream(asked) => match self.adopt(socket, &asked, address).await? {
+                None => return Ok(Accepted::Stream),
+                Some(refused) => {
+                    socket = refused;
+                    false
+                }
+            },
+            First::Http1 | First::Unclear => false,
+        };
+        let peer = self.watch.peer(self.host.clone(), &socket.as_fd(), address, false)?;
+        Ok(http(Wire::new(Transport::Left(socket), peer, is_http2), is_http2, address))
+    }
+
+    /// What the client asks for first; unclear where it is HTTP/1.1 that comes too slowly, which the HTTP layer has words for.
+    async fn first(&self, socket: &TcpStream) -> Result<First, DispatchError> {
+        let clear = async {
+            loop {
+                socket.readable().await?;
+                match socket.try_io(Interest::READABLE, || look(socket)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    first => return first,
+                }
+            }
+        };
+        match timeout(self.patience, clear).await {
+            Ok(first) => Ok(first?),
+            Err(elapsed) => {
+                let mut byte = [0; 1];
+                let has_begun = recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(_, read)| read == 1);
+                if has_begun && byte == *b"G" { Ok(First::Unclear) } else { Err(too_slow(elapsed)) }
+            }
+        }
+    }
+
+    /// Gives the socket to the hub, or back, where the stream is not to be had.
+    async fn adopt(&self, socket: TcpStream, asked: &Asked, address: Option<SocketAddr>) -> io::Result<Option<TcpStream>> {
+        let _turn = self.turn.acquire().await;
+        let Some(admitted) = events::admit(&self.state, &asked.headers, &asked.query, address.map(|address| address.ip())) else {
+            return Ok(Some(socket));
+        };
+        let mut head = [0; first::MAX_HEAD];
+        if socket.try_read(&mut head[..asked.length])? != asked.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let outlet = Outlet::Socket(Socket::new(OwnedFd::from(socket.into_std()?))?);
+        self.host.do_send(Open(admitted.opening(&self.state, outlet)));
+        tokio::task::yield_now().await;
+        Ok(None)
+    }
+}
+
+fn http(wire: Wire, is_http2: bool, address: Option<SocketAddr>) -> Accepted {
+    Accepted::Http(wire, if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, address)
+}
+
+fn too_slow(_: Elapsed) -> DispatchError {
+    DispatchError::SlowRequestTimeout
+}
+
+/// Looks at what has come, without taking it. While it is unclear, more is waited for: this would block.
+fn look(socket: &TcpStream) -> io::Result<First> {
+    let mut bytes = [0; first::MAX_HEAD];
+    match recv(socket, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT)? {
+        (_, 0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (_, read) => match first::look(&bytes[..read]) {
+            First::Unclear => Err(io::ErrorKind::WouldBlock.into()),
+            first => Ok(first),
+        },
+    }
 }
 
 /// A client that is gone without a word is found by the kernel. What it refuses is not needed to serve.
@@ -63,25 +173,5 @@ fn tune(socket: &TcpStream) {
     ];
     for error in tuned.into_iter().filter_map(Result::err) {
         log::debug!("a socket option is not to be had: {error}");
-    }
-}
-
-/// Whether the first bytes are those of HTTP/2 with prior knowledge (RFC 9113, section 3.3).
-async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2";
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let seen = socket.peek(&mut first).await?;
-        if seen == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first[..seen] != PREFACE[..seen] {
-            return Ok(false);
-        }
-        if seen == PREFACE.len() {
-            return Ok(true);
-        }
-        // Peeking gives the same bytes again at once, so the rest is waited for.
-        actix_rt::time::sleep(Duration::from_millis(5)).await;
     }
 }

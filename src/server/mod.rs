@@ -3,6 +3,7 @@
 //! Refuses to hold logic of its own: what is here is who knows whom, and what comes first.
 
 mod accept;
+mod first;
 mod metrics;
 mod refusal;
 pub mod tls;
@@ -17,15 +18,19 @@ use std::{
 };
 
 use actix::prelude::*;
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
-use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{Service as _, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
 use actix_web_lab::middleware::CatchPanic;
 use anyhow::{Context as _, Result};
 use tokio_rustls::TlsAcceptor;
 
-use self::{accept::accept, metrics::METRICS, wire::Wire};
+use self::{
+    accept::{Accepted, Entrance},
+    metrics::METRICS,
+    wire::Wire,
+};
 use crate::{
     api::{self, State, cast::Casts},
     config::{Config, Secret},
@@ -34,11 +39,11 @@ use crate::{
     outbox::Outbox,
     realtime::{
         Manners,
-        host::{Drain, Host},
+        host::{Drain, Host, HostId},
         limits::StreamLimits,
-        peer::Watch,
         registry::RoomRegistry,
         room::{Publish, ReadUpTo},
+        watch::Watch,
     },
     store::{SqliteStore, Store},
     token::Signer,
@@ -209,14 +214,22 @@ fn serve(listener: TcpListener, config: &Config, thread: HttpThread) -> Result<S
 fn http(
     thread: HttpThread,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<actix_rt::net::TcpStream, Config = (), Response = (), Error = actix_http::error::DispatchError, InitError = ()> {
+) -> impl ServiceFactory<actix_rt::net::TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let HttpThread { state, registry, manners, tls, request_within, hosts } = thread;
-    let host = Host::new(registry, manners).start();
-    hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
-    let watch = Watch::start(host.clone()).inspect_err(|error| log::error!("can't watch for hang-ups: {error}")).ok();
+    let hub = Watch::new().map(|watch| {
+        let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = Host::new(hosts.len() as HostId, registry, manners, watch.clone()).start();
+        hosts.push(host.clone());
+        (host, watch)
+    });
+    let hub = hub.inspect_err(|error| log::error!("a thread can't serve: {error}")).ok();
 
-    let app =
-        App::new().app_data(state).app_data(Data::new(host)).configure(api::routes).wrap(CatchPanic::default()).wrap(from_fn(api::error::finish));
+    let app = App::new().app_data(state.clone()).configure(api::routes);
+    let app = match &hub {
+        Some((host, _)) => app.app_data(Data::new(host.clone())),
+        None => app,
+    };
+    let app = app.wrap(CatchPanic::default()).wrap(from_fn(api::error::finish));
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
@@ -229,14 +242,22 @@ fn http(
             data.insert(wire.peer().clone());
         })
         .finish(map_config(app, |()| AppConfig::default()));
-    fn_service(move |socket| {
-        let (watch, tls) = (watch.clone(), tls.clone());
+    let entrance = hub.map(|(host, watch)| Rc::new(Entrance::new(state, host, watch, tls, request_within)));
+    fn_factory(move || {
+        let (entrance, http) = (entrance.clone(), http.new_service(()));
         async move {
-            let watch: Rc<Watch> = watch.ok_or(actix_http::error::DispatchError::InternalError)?;
-            accept(socket, watch, tls, request_within).await
+            let (entrance, http) = (entrance.ok_or(())?, Rc::new(http.await?));
+            Ok(fn_service(move |socket| {
+                let (entrance, http) = (entrance.clone(), http.clone());
+                async move {
+                    match entrance.accept(socket).await? {
+                        Accepted::Stream => Ok(()),
+                        Accepted::Http(wire, protocol, address) => http.call((wire, protocol, address)).await,
+                    }
+                }
+            }))
         }
     })
-    .and_then(http)
 }
 
 /// The secret given, or the one in the data folder, which is made where there is none.

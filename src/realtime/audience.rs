@@ -1,0 +1,130 @@
+//! The rooms of one thread: which of its connections are in which, where each room is, and what it has yet to tell them.
+//!
+//! All members of a room have been told the same, so where they are in it is kept once, here. Members stand side by side,
+//! and each connection knows where it stands, so that leaving costs the same in a room of ten and of ten thousand. Refuses to
+//! know connections: they are numbers here.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::{cursor::Key, news::News};
+use crate::{channel::Channel, log::Position};
+
+/// A live room, as the registry numbers them.
+pub type RoomKey = u32;
+
+/// The members of one room on this thread.
+pub struct Audience {
+    pub room: RoomKey,
+    pub channel: Channel,
+    key: Key,
+    /// The newest place that the members were told.
+    head: Position,
+    members: SmallVec<[Member; 2]>,
+    /// What waits for the end of this turn.
+    pub pending: Vec<News>,
+}
+
+/// One of a room's members.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    /// Where its connection sits.
+    pub seat: u32,
+    /// Which of the connection's channels this is.
+    pub slot: u16,
+}
+
+/// Where a connection stands in one of its channels' audiences.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    audience: u32,
+    member: u32,
+}
+
+impl Place {
+    /// That of a channel that has not joined yet.
+    pub const NONE: Self = Self { audience: u32::MAX, member: u32::MAX };
+
+    /// The audience, where the channel has joined.
+    #[must_use]
+    pub fn audience(self) -> Option<usize> {
+        (self.audience != u32::MAX).then_some(self.audience as usize)
+    }
+}
+
+/// All audiences of this thread.
+#[derive(Default)]
+pub struct Audiences {
+    all: Slab<Audience>,
+    of_room: HashMap<RoomKey, u32>,
+}
+
+impl Audiences {
+    /// The number of the room's audience, where it has one here.
+    #[must_use]
+    pub fn of_room(&self, room: RoomKey) -> Option<usize> {
+        self.of_room.get(&room).map(|index| *index as usize)
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Audience> {
+        self.all.get(index)
+    }
+
+    /// One of them, to change it.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Audience> {
+        self.all.get_mut(index)
+    }
+
+    /// Where the members at `place` are in their channel.
+    #[must_use]
+    pub fn at(&self, place: Place) -> (Key, Position) {
+        let audience = &self.all[place.audience as usize];
+        (audience.key, audience.head)
+    }
+
+    /// A new member of `room`, which is at `head`.
+    pub fn enter(&mut self, room: RoomKey, channel: Channel, head: Position, member: Member) -> Place {
+        let index = *self.of_room.entry(room).or_insert_with(|| {
+            let key = Key::of(&channel);
+            self.all.insert(Audience { room, channel, key, head, members: SmallVec::new(), pending: Vec::new() }) as u32
+        });
+        let members = &mut self.all[index as usize].members;
+        members.push(member);
+        Place { audience: index, member: members.len() as u32 - 1 }
+    }
+
+    /// Takes a member out. Gives the member that stands in its place now, and where that is; and whether anybody is left.
+    pub fn leave(&mut self, place: Place) -> Option<(Member, Place)> {
+        let index = place.audience()?;
+        let audience = self.all.get_mut(index)?;
+        audience.members.swap_remove(place.member as usize);
+        let moved = audience.members.get(place.member as usize).map(|moved| (*moved, place));
+        if audience.members.is_empty() {
+            let audience = self.all.remove(index);
+            self.of_room.remove(&audience.room);
+        }
+        moved
+    }
+}
+
+impl Audience {
+    /// Who is in it.
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        self.members.iter().copied()
+    }
+
+    /// Its members have been told so much.
+    pub fn advance(&mut self, news: &[News]) {
+        for news in news {
+            match news {
+                News::Event(frame) => self.head = frame.position,
+                News::Gap { after, .. } => self.head = *after,
+                News::Show(_) => {}
+            }
+        }
+    }
+}

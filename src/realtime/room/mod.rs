@@ -1,0 +1,379 @@
+//! A room: one live channel, a person's private one included.
+//!
+//! An actor without a mailbox of its own: the [`RoomRegistry`](super::registry::RoomRegistry) calls its handlers, so that a
+//! hundred thousand rooms are no burden. Keeps the channel's events in order and without a hole: an event that is not the next
+//! one sends it to the log for what is missing. Serves who comes back from its [`Ring`], and from the log where that is too
+//! short. Keeps presence and typing, which are never logged. Refuses to know connections one by one: it knows the threads
+//! that have some.
+
+mod hosted;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext, Handler, Message};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+pub(super) use self::hosted::{Hosted, Question};
+use super::{
+    audience::RoomKey,
+    behind::Replay,
+    connection,
+    frame::{self, Frame},
+    host::{HostId, Joined, Seat, Tell},
+    news::News,
+    presence::Attendance,
+    registry::TooSoon,
+    ring::Ring,
+    typing::Typists,
+};
+use crate::{
+    channel::Channel,
+    event::{Event, Fact, Person, Presence, ResetReason},
+    id::UserId,
+    log::{Logged, Position},
+};
+
+/// How long a room waits for somebody before it goes.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A connection would get this channel's events.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    pub channel: Channel,
+    pub host: HostId,
+    pub seat: Seat,
+    /// Which of the connection's channels this is.
+    pub slot: u16,
+    pub person: Arc<Person>,
+    /// The place after which it goes on; without one it begins with what comes next.
+    pub after: Option<Position>,
+}
+
+/// A connection that had joined is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    pub room: RoomKey,
+    pub host: HostId,
+    pub user: UserId,
+}
+
+/// The log has a new event.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Publish(pub Logged);
+
+/// The log's newest place is this: what is missing up to it is to be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReadUpTo(pub Channel, pub Position);
+
+/// A user types, or types no longer.
+#[derive(Message)]
+#[rtype(result = "Result<(), TooSoon>")]
+pub struct SetTyping {
+    pub channel: Channel,
+    pub user: UserId,
+    pub is_typing: bool,
+}
+
+/// Who is in the room.
+#[derive(Message)]
+#[rtype(result = "Presence")]
+pub struct WhoIsThere(pub Channel);
+
+/// The log has answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Answer {
+    /// All it has after the place it was asked for.
+    pub events: Vec<Logged>,
+    pub complete: bool,
+    pub head: Position,
+}
+
+/// What the room wanted to be woken for may be due.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Wake;
+
+/// One live channel.
+pub struct Room {
+    pub(super) channel: Channel,
+    /// The newest event that was told; known once the log has answered for the first time.
+    head: Option<Position>,
+    /// The newest frames, the last one at `head`, once there are any.
+    ring: Option<Box<Ring>>,
+    /// Why the log was asked.
+    asking: Option<Box<Asking>>,
+    /// The threads that have members, and how many.
+    hosts: SmallVec<[(HostId, u32); 2]>,
+    attendance: Option<Box<Attendance>>,
+    typists: Option<Box<Typists>>,
+    /// When the room last had nobody.
+    empty_since: Instant,
+}
+
+enum Asking {
+    /// The room begins with this join.
+    First(Join),
+    /// This join wants what the ring does not have.
+    More(Join),
+    /// An event was not the next one.
+    Hole,
+}
+
+impl Room {
+    pub(super) fn new(channel: Channel, now: Instant) -> Self {
+        Self { channel, head: None, ring: None, asking: None, hosts: SmallVec::new(), attendance: None, typists: None, empty_since: now }
+    }
+
+    /// Tells an event that is not logged.
+    fn show(&self, fact: Fact, ctx: &Hosted) {
+        let event = Event::now(self.channel.clone(), fact);
+        self.tell(&News::Show(frame::data(event.to_json().as_bytes())), ctx);
+    }
+
+    fn tell(&self, news: &News, ctx: &Hosted) {
+        for (host, _) in &self.hosts {
+            if let Some(host) = ctx.host(*host) {
+                host.do_send(Tell { room: ctx.room, news: news.clone() });
+            }
+        }
+    }
+
+    /// Tells what presence and typing owe by now, lets go of what is too old, and says when it wants to be woken for more.
+    fn attend(&mut self, ctx: &mut Hosted) {
+        let now = ctx.now;
+        for presence in self.attendance.as_mut().map(|attendance| attendance.due(now)).unwrap_or_default() {
+            self.show(Fact::Presence(presence), ctx);
+        }
+        for user_id in self.typists.as_mut().map(|typists| typists.ended(now)).unwrap_or_default() {
+            self.show(Fact::Typing { user_id, is_typing: false }, ctx);
+        }
+        self.typists.take_if(|typists| typists.next_end().is_none());
+        self.attendance.take_if(|attendance| attendance.is_empty());
+        let retire = self.hosts.is_empty().then_some(self.empty_since + LINGER);
+        if self.attendance.is_none() && retire.is_some_and(|retire| now >= retire) {
+            return ctx.stop();
+        }
+        let presence = self.attendance.as_ref().and_then(|attendance| attendance.next_due());
+        let typing = self.typists.as_ref().and_then(|typists| typists.next_end());
+        let trim = self.ring.as_mut().and_then(|ring| ring.trim(now));
+        ctx.alarm = [presence, typing, trim, retire].into_iter().flatten().min();
+    }
+
+    /// Takes the event that follows `head`.
+    fn accept(&mut self, logged: &Logged, ctx: &Hosted) {
+        let frame = Frame { position: logged.position, data: frame::data(&logged.json) };
+        self.tell(&News::Event(frame.clone()), ctx);
+        let before = self.head.replace(logged.position).unwrap_or(logged.position);
+        self.ring.get_or_insert_with(|| Box::new(Ring::new(before))).push(frame, ctx.now);
+    }
+
+    fn ask(&mut self, asking: Asking, question: Question, ctx: &mut Hosted) {
+        self.asking = Some(Box::new(asking));
+        ctx.question = Some(question);
+    }
+
+    /// Shows a newcomer what it has missed, or asks the log for it.
+    fn welcome(&mut self, join: Join, head: Position, ctx: &mut Hosted) {
+        let Some(asked) = join.after else { return self.admit(join, head, head, None, Replay::default(), ctx) };
+        // Another life of this channel: all that is kept of this one is news.
+        let gap = (!asked.continues_in(head)).then_some(ResetReason::Epoch);
+        let after = if gap.is_some() { 0 } else { asked.offset };
+        let known = match &mut self.ring {
+            None if after >= head.offset => Some((Replay::default(), true)),
+            None => None,
+            Some(ring) => ring.after(after),
+        };
+        let Some((replay, complete)) = known else {
+            let floor = Position { epoch: head.epoch, offset: Ring::floor_for(after) };
+            return self.ask(Asking::More(join), Question::After(floor), ctx);
+        };
+        let gap = gap.or((!complete).then_some(ResetReason::Trimmed));
+        let from = if gap.is_some() { replay.first().map_or(head.offset, |first| first.position.offset - 1) } else { after };
+        self.admit(join, head, Position { epoch: head.epoch, offset: from }, gap, replay, ctx);
+    }
+
+    fn admit(&mut self, join: Join, head: Position, from: Position, gap: Option<ResetReason>, replay: Replay, ctx: &mut Hosted) {
+        let Join { channel, host, seat, slot, person, .. } = join;
+        let greeting = self.greeting();
+        match self.hosts.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, members)) => *members += 1,
+            None => self.hosts.push((host, 1)),
+        }
+        if let Some(host) = ctx.host(host) {
+            host.do_send(Joined { seat, slot, person, room: ctx.room, channel, head, from, gap, replay, greeting });
+        }
+    }
+
+    /// What a newcomer is shown first: who is there.
+    fn greeting(&mut self) -> Option<Bytes> {
+        let channel = &self.channel;
+        self.attendance.as_mut().map(|attendance| {
+            attendance.greeting(|snapshot| {
+                let event = Event::now(channel.clone(), Fact::Presence(snapshot));
+                frame::data(event.to_json().as_bytes())
+            })
+        })
+    }
+
+    /// Who is in the room, as it was told.
+    pub(super) fn who_is_there(&self) -> Presence {
+        let nobody = Presence::Snapshot { count: 0, users: Vec::new() };
+        self.attendance.as_ref().map_or(nobody, |attendance| attendance.snapshot())
+    }
+
+    fn join(&mut self, join: Join, ctx: &mut Hosted) {
+        if self.channel.is_room() {
+            let grace = ctx.manners.presence_grace;
+            self.attendance.get_or_insert_with(|| Box::new(Attendance::new(grace))).join(&join.person);
+        }
+        self.attend(ctx);
+        if let Some(head) = self.head {
+            self.welcome(join, head, ctx);
+        }
+    }
+
+    /// The log has what was missing since `head`.
+    fn fill_hole(&mut self, head: Position, answer: Answer, ctx: &mut Hosted) {
+        let Answer { events, complete, head: newest } = answer;
+        if !complete {
+            let reason = if head.continues_in(newest) { ResetReason::Trimmed } else { ResetReason::Epoch };
+            log::warn!("{}: events were lost between {head:?} and {newest:?}", self.channel);
+            let after = events.first().map_or(newest, |first| Position { offset: first.position.offset - 1, ..first.position });
+            self.ring = None;
+            self.head = Some(after);
+            self.tell(&News::Gap { reset: connection::reset(&self.channel, reason), after }, ctx);
+        }
+        for logged in &events {
+            self.accept(logged, ctx);
+        }
+        self.head = Some(newest);
+    }
+
+    /// What the log had from `floor` on, up to what this room has told.
+    fn take_ring(&mut self, events: Vec<Logged>, floor: u64, head: Position, now: Instant) {
+        // What the log has beyond `head` is on its way to this room.
+        let known = events.into_iter().filter(|logged| logged.position.epoch == head.epoch && logged.position.offset <= head.offset);
+        let frames = known.map(|logged| Frame { position: logged.position, data: frame::data(&logged.json) });
+        self.ring = Some(Box::new(Ring::read(frames, floor, now)));
+    }
+}
+
+impl Actor for Room {
+    type Context = Hosted;
+}
+
+impl Handler<Join> for Room {
+    type Result = ();
+
+    fn handle(&mut self, join: Join, ctx: &mut Hosted) {
+        if self.head.is_some() {
+            return self.join(join, ctx);
+        }
+        let question = match join.after {
+            Some(after) => Question::After(Position { offset: Ring::floor_for(after.offset), ..after }),
+            None => Question::Head,
+        };
+        self.ask(Asking::First(join), question, ctx);
+    }
+}
+
+impl Handler<Answer> for Room {
+    type Result = ();
+
+    fn handle(&mut self, answer: Answer, ctx: &mut Hosted) {
+        let Some(asking) = self.asking.take() else { return };
+        match (*asking, self.head) {
+            (Asking::First(join), _) => {
+                let head = answer.head;
+                if let Some(after) = join.after {
+                    let floor = if after.continues_in(head) { Ring::floor_for(after.offset) } else { 0 };
+                    self.take_ring(answer.events, floor, head, ctx.now);
+                }
+                self.head = Some(head);
+                self.join(join, ctx);
+            }
+            (Asking::More(join), Some(head)) => {
+                let after = join.after.filter(|after| after.continues_in(head)).map_or(0, |after| after.offset);
+                self.take_ring(answer.events, Ring::floor_for(after), head, ctx.now);
+                self.welcome(join, head, ctx);
+                self.attend(ctx);
+            }
+            (Asking::Hole, Some(head)) => self.fill_hole(head, answer, ctx),
+            (_, None) => {}
+        }
+    }
+}
+
+impl Handler<Leave> for Room {
+    type Result = ();
+
+    fn handle(&mut self, leave: Leave, ctx: &mut Hosted) {
+        if let Some(index) = self.hosts.iter().position(|(host, _)| *host == leave.host) {
+            self.hosts[index].1 -= 1;
+            if self.hosts[index].1 == 0 {
+                self.hosts.swap_remove(index);
+            }
+        }
+        self.empty_since = ctx.now;
+        if let Some(attendance) = &mut self.attendance {
+            attendance.leave(&leave.user, ctx.now);
+        }
+        self.attend(ctx);
+    }
+}
+
+impl Handler<Publish> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Publish(logged): Publish, ctx: &mut Hosted) {
+        let Some(head) = self.head else { return };
+        let next = logged.position;
+        match next.epoch == head.epoch {
+            true if next.offset <= head.offset => {}
+            true if next.offset == head.offset + 1 => self.accept(&logged, ctx),
+            // An idle channel's epoch begins with its first event.
+            false if head.offset == 0 && next.offset == 1 && next.epoch.dataset() == head.epoch.dataset() => self.accept(&logged, ctx),
+            _ => self.ask(Asking::Hole, Question::After(head), ctx),
+        }
+    }
+}
+
+impl Handler<ReadUpTo> for Room {
+    type Result = ();
+
+    fn handle(&mut self, ReadUpTo(_, newest): ReadUpTo, ctx: &mut Hosted) {
+        if let Some(head) = self.head.filter(|head| *head != newest) {
+            self.ask(Asking::Hole, Question::After(head), ctx);
+        }
+    }
+}
+
+impl Handler<SetTyping> for Room {
+    type Result = Result<(), TooSoon>;
+
+    fn handle(&mut self, typing: SetTyping, ctx: &mut Hosted) -> Self::Result {
+        let lasts = ctx.manners.typing_lasts;
+        if self.typists.get_or_insert_with(|| Box::new(Typists::new(lasts))).set(&typing.user, typing.is_typing, ctx.now) {
+            self.show(Fact::Typing { user_id: typing.user, is_typing: typing.is_typing }, ctx);
+        }
+        self.attend(ctx);
+        Ok(())
+    }
+}
+
+impl Handler<Wake> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Hosted) {
+        self.attend(ctx);
+    }
+}
