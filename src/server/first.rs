@@ -44,7 +44,7 @@ pub fn look(bytes: &[u8]) -> First {
         return if bytes.len() < HTTP2.len() { First::Unclear } else { First::Http2 };
     }
     let path = bytes.get(GET.len()..).unwrap_or_default();
-    if !begins(GET) || !path.iter().zip(PATH.as_bytes()).all(|(byte, other)| byte == other) {
+    if bytes.len() > MAX_HEAD || !begins(GET) || !path.iter().zip(PATH.as_bytes()).all(|(byte, other)| byte == other) {
         return First::Http1;
     }
     match path.get(PATH.len()) {

@@ -44,7 +44,9 @@ async fn the_stream_has_the_headers_and_the_frames_of_its_specification() {
     assert_eq!(head.header("cache-control"), "private, no-cache, no-store, no-transform");
     assert_eq!((head.header("x-accel-buffering"), head.header("transfer-encoding")), ("no", "chunked"));
     assert_eq!((head.header("x-content-type-options"), head.header("x-request-id").len()), ("nosniff", 36));
-    assert!(["content-encoding", "content-length", "connection"].iter().all(|name| !head.headers.contains_key(*name)), "{head:?}");
+    // The connection is the stream's own, and ends with it.
+    assert_eq!(head.header("connection"), "close");
+    assert!(["content-encoding", "content-length"].iter().all(|name| !head.headers.contains_key(*name)), "{head:?}");
 
     let mut buffer = String::new();
     let ready = event(&mut raw, &mut buffer).await;
