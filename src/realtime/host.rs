@@ -115,7 +115,6 @@ pub struct Host {
     /// The audiences that have something to be told.
     dirty: Vec<RoomKey>,
     wheel: Wheel,
-    alarm: Option<Instant>,
     _vital: Vital,
 }
 
@@ -133,7 +132,6 @@ impl Host {
             audiences: Audiences::default(),
             dirty: Vec::new(),
             wheel: Wheel::new(Instant::now()),
-            alarm: None,
             _vital: Vital("host of a thread"),
         }
     }
@@ -234,13 +232,8 @@ impl Host {
     }
 
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.wheel.next() else { return };
-        if self.alarm.is_none_or(|alarm| next < alarm) {
-            self.alarm = Some(next);
-            ctx.run_later(next.saturating_duration_since(Instant::now()), |host, ctx| {
-                host.alarm = None;
-                host.turn(ctx);
-            });
+        if let Some(pause) = self.wheel.arm(Instant::now()) {
+            ctx.run_later(pause, Self::turn);
         }
     }
 }

@@ -52,7 +52,6 @@ pub struct RoomRegistry {
     waiting: HashMap<RoomKey, Vec<Waiting>>,
     hosts: Rc<Vec<Option<Addr<Host>>>>,
     wheel: Wheel,
-    alarm: Option<Instant>,
     pace: Pace,
     log: Arc<dyn EventLog>,
     manners: Manners,
@@ -98,7 +97,6 @@ impl RoomRegistry {
             waiting: HashMap::new(),
             hosts: Rc::default(),
             wheel: Wheel::new(Instant::now()),
-            alarm: None,
             pace: Pace::new(TYPING_PACE),
             log,
             manners,
@@ -178,13 +176,8 @@ impl RoomRegistry {
     }
 
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.wheel.next() else { return };
-        if self.alarm.is_none_or(|alarm| next < alarm) {
-            self.alarm = Some(next);
-            ctx.run_later(next.saturating_duration_since(Instant::now()), |registry, ctx| {
-                registry.alarm = None;
-                registry.turn(ctx);
-            });
+        if let Some(pause) = self.wheel.arm(Instant::now()) {
+            ctx.run_later(pause, Self::turn);
         }
     }
 }

@@ -40,13 +40,15 @@ pub struct Wheel {
     now: Tick,
     slots: Vec<Vec<u32>>,
     waiting: usize,
+    /// The turn that is seen to already.
+    armed: Option<Instant>,
 }
 
 impl Wheel {
     /// A wheel on which nothing is due.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, now: Tick(0), slots: vec![Vec::new(); ROUND as usize], waiting: 0 }
+        Self { start, now: Tick(0), slots: vec![Vec::new(); ROUND as usize], waiting: 0, armed: None }
     }
 
     /// The tick that has begun at `at`.
@@ -71,6 +73,7 @@ impl Wheel {
 
     /// What has come due by `now`, with the tick that it was set to.
     pub fn turn(&mut self, now: Instant) -> Vec<(Tick, u32)> {
+        self.armed = None;
         let (now, mut due) = (self.tick(now), Vec::new());
         while self.now < now {
             self.now.0 += 1;
@@ -82,6 +85,13 @@ impl Wheel {
             }
         }
         due
+    }
+
+    /// How long until it is to be turned next, unless a turn that is not later was told of before.
+    pub fn arm(&mut self, now: Instant) -> Option<Duration> {
+        let next = self.next().filter(|next| self.armed.is_none_or(|armed| *next < armed))?;
+        self.armed = Some(next);
+        Some(next.saturating_duration_since(now))
     }
 
     /// When the next is due.
