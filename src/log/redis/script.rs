@@ -11,11 +11,11 @@ pub struct Script {
 }
 
 macro_rules! script {
-    ($(#[$doc:meta])* $name:ident = $file:literal) => {
+    ($(#[$doc:meta])* $name:ident = $($file:literal),+) => {
         $(#[$doc])*
-        pub static $name: Script = Script {
-            text: include_str!(concat!("scripts/", $file)),
-            hash: LazyLock::new(|| redis::Script::new(include_str!(concat!("scripts/", $file))).get_hash().to_owned()),
+        pub static $name: Script = {
+            const TEXT: &str = concat!($(include_str!(concat!("scripts/", $file))),+);
+            Script { text: TEXT, hash: LazyLock::new(|| redis::Script::new(TEXT).get_hash().to_owned()) }
         };
     };
 }
@@ -26,15 +26,15 @@ script! {
 }
 script! {
     /// The newest place of a channel.
-    HEAD = "head.lua"
+    HEAD = "place.lua", "head.lua"
 }
 script! {
     /// What comes after a place.
-    READ = "read.lua"
+    READ = "place.lua", "read.lua"
 }
 script! {
     /// A channel at one moment.
-    SNAPSHOT = "snapshot.lua"
+    SNAPSHOT = "place.lua", "snapshot.lua"
 }
 
 /// A script with what it works on.

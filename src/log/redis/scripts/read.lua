@@ -1,11 +1,5 @@
 -- What a channel's log has after a place: {dataset, generation, offset, entries}.
 -- KEYS: bucket, channel, entries. ARGV: a data set for the bucket if it has none, and the place: dataset, generation, offset.
-local dataset = redis.call('HGET', KEYS[1], 'd')
-if not dataset then
-    dataset = ARGV[1]
-    redis.call('HSET', KEYS[1], 'd', dataset)
-end
-local place = redis.call('HMGET', KEYS[2], 'g', 'n')
 if not place[1] then return {dataset, '0', '0', {}} end
 local after = 0
 if ARGV[2] == dataset and ARGV[3] == place[1] and tonumber(ARGV[4]) <= tonumber(place[2]) then after = ARGV[4] end

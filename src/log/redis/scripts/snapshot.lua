@@ -1,11 +1,5 @@
 -- A channel at one moment: {dataset, generation, offset, newest messages with their offsets, replies that are streaming}.
 -- KEYS: bucket, channel, messages, running. ARGV: a data set for the bucket if it has none, and how many messages.
-local dataset = redis.call('HGET', KEYS[1], 'd')
-if not dataset then
-    dataset = ARGV[1]
-    redis.call('HSET', KEYS[1], 'd', dataset)
-end
-local place = redis.call('HMGET', KEYS[2], 'g', 'n')
 if not place[1] then return {dataset, '0', '0', {}, {}} end
 local replies, told = redis.call('HGETALL', KEYS[4]), {}
 for i = 1, #replies, 2 do
