@@ -6,7 +6,7 @@ pub mod chunks;
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::FutureExt as _;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -146,17 +146,11 @@ impl Provider for Gemini {
     }
 
     fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {
-        let caller = self.caller.clone();
-        let steps = async move { self.begin(request).await };
-        stream::once(steps).try_flatten().map_err(move |error| caller.redacted(error)).boxed_local()
+        self.caller.clone().text(async move { self.begin(request).await })
     }
 
     fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep> {
-        let caller = self.caller.clone();
-        let drawn = async move { self.draw(request).await }.into_stream();
-        // Asked for nothing before that is known to be noted.
-        let asked = stream::once(async { Ok(ImageStep::Asked) });
-        asked.chain(drawn).map_err(move |error| caller.redacted(error)).boxed_local()
+        self.caller.clone().image(async move { self.draw(request).await }.into_stream())
     }
 
     fn offers<'a>(&'a self, model: &'a str) -> Offered<'a> {

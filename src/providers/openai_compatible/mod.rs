@@ -8,7 +8,7 @@ mod drawing;
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{TryStreamExt as _, stream};
 use reqwest::{RequestBuilder, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -95,17 +95,12 @@ impl Provider for OpenAiCompatible {
     }
 
     fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {
-        let caller = self.caller.clone();
-        let steps = async move { self.begin(request).await };
-        stream::once(steps).try_flatten().map_err(move |error| caller.redacted(error)).boxed_local()
+        self.caller.clone().text(async move { self.begin(request).await })
     }
 
     fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep> {
         let caller = self.caller.clone();
-        let drawn = async move { Ok(self.draw(request)) };
-        // Asked for nothing before that is known to be noted.
-        let asked = stream::once(async { Ok(ImageStep::Asked) });
-        asked.chain(stream::once(drawn).try_flatten()).map_err(move |error| caller.redacted(error)).boxed_local()
+        caller.image(stream::once(async move { Ok(self.draw(request)) }).try_flatten())
     }
 
     fn offers<'a>(&'a self, model: &'a str) -> Offered<'a> {

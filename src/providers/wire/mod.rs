@@ -12,6 +12,7 @@ pub mod thoughts;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{
     Client, RequestBuilder, Response,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -21,7 +22,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::events::Events;
-use super::{Fault, Key, ProviderError};
+use super::{Fault, ImageStep, Key, ProviderError, Steps, TextStep};
 
 /// How long anything of a provider may take.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +172,18 @@ impl Caller {
         error.detail = self.key.redact(&error.detail);
         error.words = error.words.map(|words| self.key.redact(&words).into());
         error
+    }
+
+    /// The steps of a text that has begun, no error of them showing the key.
+    pub fn text(self, begun: impl Future<Output = Result<Steps<TextStep>, ProviderError>> + 'static) -> Steps<TextStep> {
+        stream::once(begun).try_flatten().map_err(move |error| self.redacted(error)).boxed_local()
+    }
+
+    /// The steps of a picture, no error of them showing the key. The provider is asked for nothing before that is known to be
+    /// noted.
+    pub fn image(self, drawn: impl Stream<Item = Result<ImageStep, ProviderError>> + 'static) -> Steps<ImageStep> {
+        let asked = stream::once(async { Ok(ImageStep::Asked) });
+        asked.chain(drawn).map_err(move |error| self.redacted(error)).boxed_local()
     }
 
     /// It took too long.
