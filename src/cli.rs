@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::providers::Providers;
 use crate::{
     bench::Bench,
+    check,
     config::{Settings, Tls},
     server::{Application, tls},
 };
@@ -39,6 +40,8 @@ enum Command {
     /// Ask about those who do the generating
     #[command(subcommand)]
     Providers(Providers),
+    /// Hold running servers to the delivery contract: a crowd of clients that are cut and come back
+    CheckDelivery(check::Options),
     /// Measure how fast this program is on this machine
     #[command(subcommand)]
     Bench(Bench),
@@ -62,6 +65,7 @@ impl Cli {
             Some(Command::CheckConfig) => check_config(&self.settings),
             Some(Command::Health) => health(&self.settings),
             Some(Command::Providers(providers)) => providers.run(&self.settings),
+            Some(Command::CheckDelivery(check)) => check.run(),
             Some(Command::Bench(bench)) => bench.run(),
         }
     }

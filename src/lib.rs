@@ -18,7 +18,7 @@
 //! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`channel`], [`failure`], [`persona`],
 //!   [`event`], [`job`], [`token`], [`wake`], [`metrics`].
 //! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
-//!   measures it from outside.
+//!   measures it from outside, and [`check`] holds it to its delivery contract.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
 //! - [`store`]: what is durable, and all SQL: messages, the queue, the outbox.
 //! - [`outbox`]: from the store to the log, once.
@@ -63,6 +63,7 @@ pub mod worker;
 
 pub mod api;
 mod bench;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod server;

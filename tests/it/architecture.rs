@@ -26,7 +26,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["log", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
     ("bench", &["server"]),
-    ("cli", &["providers", "config", "server", "bench"]),
+    ("check", &["log::Position", "realtime::cursor"]),
+    ("cli", &["providers", "config", "server", "bench", "check"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -41,3 +41,4 @@ mod support;
 mod tls;
 mod typing;
 mod vanished;
+mod verifier;
