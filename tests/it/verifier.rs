@@ -162,8 +162,13 @@ proptest! {
         let (view, missing) = (view.index(run.views as usize) as u32, at.index(run.log.len()) as u64 + 1);
         run.records.remove(run.index_of(view, missing));
         let last = missing == run.log.len() as u64;
-        if !last {
-            run.shows(&Violation::Hole { view: View(view), channel: room(), missing: place(1, missing) }, 2);
+        let (view_of, channel, from) = (View(view), room(), place(1, missing - 1));
+        let gap = Violation::UntoldGap { view: view_of, channel: channel.clone(), from };
+        if run.violations().contains(&gap) {
+            // It was cut right there, and the next stream claims to be behind what was never told.
+            run.shows(&gap, 3);
+        } else if !last {
+            run.shows(&Violation::Hole { view: view_of, channel, missing: place(1, missing) }, 2);
         } else if run.views > 1 {
             run.shows(&Violation::Behind { view: View(view), channel: room() }, 3);
         }
