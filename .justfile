@@ -15,6 +15,10 @@ check:
 test *filter:
     tests/run {{filter}}
 
+# Hold the server to its delivery contract while it is broken at random: just soak 30 1
+soak minutes='30' seed='1':
+    PERSONA_SOAK_MINUTES={{minutes}} PERSONA_SOAK_SEED={{seed}} cargo test --locked --test it -- --ignored --exact --nocapture delivery_check::soak
+
 # Put the code into form
 fmt:
     cargo fmt

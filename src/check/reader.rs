@@ -178,7 +178,7 @@ impl Reader {
     fn places(&self, id: Option<&str>) -> Places {
         let Some(cursor) = id.and_then(|id| Cursor::from_str(id).ok()) else { return Places::new() };
         let channels = self.rooms.iter().cloned().chain([Channel::of_user(&self.account.user)]);
-        channels.filter_map(|channel| Some((channel.clone(), cursor.place(Key::of(&channel, &self.account.user))?.into()))).collect()
+        channels.filter_map(|channel| Some((channel.clone(), cursor.place(Key::of(&channel))?.into()))).collect()
     }
 
     /// Reads a room's history beside the stream, as the reset demands.

@@ -10,6 +10,7 @@ mod cancel;
 mod chat;
 mod crash;
 mod delivery;
+mod delivery_check;
 mod documentation;
 mod flows;
 mod history;

@@ -46,14 +46,25 @@ fn chat(number: usize) -> Fact {
 fn reply(job_id: JobId, pieces: u32) -> Vec<Fact> {
     let (stream_id, id) = (StreamId::new(), MessageId::new());
     let chunk = |seq, text: &str, done| {
-        let result = Chunk { stream_id, text: text.into(), done, provider: None, seq, restart: false, persona_id: None, reply_to: None };
+        let result =
+            Chunk { stream_id, text: text.into(), done, provider: None, seq, restart: false, persona_id: None, persona_name: None, reply_to: None };
         Fact::AiChatChunk { job_id, result }
     };
     let mut facts: Vec<Fact> = (0..pieces).map(|seq| chunk(seq, "word ", false)).collect();
     facts.push(chunk(pieces, "", true));
     let (content, provider, finish_reason) = ("word ".repeat(pieces as usize), "offline".into(), FinishReason::Stop);
-    let result = Reply { id, content, provider, timestamp: Timestamp::from_millis(0), stream_id, reply_to: None, finish_reason };
-    facts.push(Fact::AiChat { job_id, result, error: None });
+    let result = Reply {
+        id,
+        content,
+        provider,
+        timestamp: Timestamp::from_millis(0),
+        stream_id,
+        reply_to: None,
+        finish_reason,
+        persona_id: None,
+        persona_name: None,
+    };
+    facts.push(Fact::AiChat { job_id, result, failure: None });
     facts
 }
 
@@ -270,7 +281,7 @@ fn a_text_that_ends_as_another_one_than_was_told_is_found() {
     let job = job_of(&run);
     let Fact::AiChat { mut result, .. } = run.log[5].fact.clone() else { unreachable!() };
     result.content = "another text".into();
-    run.log[5] = event(Fact::AiChat { job_id: job, result, error: None });
+    run.log[5] = event(Fact::AiChat { job_id: job, result, failure: None });
     run.records.retain(|record| !matches!(record.what, What::Kept { .. }));
     let last = run.index_of(0, 6);
     run.records.truncate(last);
@@ -339,6 +350,17 @@ fn a_stream_that_goes_on_in_another_epoch_without_a_reset_is_found_though_it_was
     let event = Heard(event(chat(9)));
     run.note(What::Told { view, cursor: cursor(2, 1), event });
     run.shows(&Violation::UntoldGap { view, channel: room(), from: place(1, 6) }, 2);
+}
+
+#[test]
+fn a_view_that_was_led_into_an_epoch_without_events_is_not_behind() {
+    let mut run = plain();
+    run.note(What::Fault { did: "the log is gone".into(), loses_log: true });
+    for view in [View(0), View(1)] {
+        run.note(What::Opened { view, server: 0, asked: cursor(1, 6), cursor: cursor(2, 0), channels: vec![room()] });
+        run.note(What::Reset { view, channel: room(), reason: ResetReason::Epoch });
+    }
+    assert_eq!(run.violations(), []);
 }
 
 #[test]

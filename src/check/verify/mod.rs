@@ -139,6 +139,7 @@ impl Books {
     /// What a cursor says of every channel but the one whose event it came with.
     fn pass(&mut self, view: View, cursor: &Places, told: Option<&Channel>) {
         for (channel, place) in cursor.iter().filter(|(channel, _)| Some(*channel) != told) {
+            self.reach(channel, *place);
             let needless = self.sight(view, channel).heed_cursor(*place);
             self.found.extend(needless);
         }
@@ -149,6 +150,12 @@ impl Books {
         if !std::sync::Arc::ptr_eq(&first.0, event) && first.0 != *event {
             self.found.push(Violation::Disagreement { channel: channel.clone(), place });
         }
+        self.reach(channel, place);
+    }
+
+    /// The log of a channel was at this place. An epoch that nobody has seen before is the newest one, though nothing be told
+    /// in it.
+    fn reach(&mut self, channel: &Channel, place: Place) {
         let is_new_epoch = self.epochs.insert((channel.clone(), place.epoch));
         let newest = self.newest.entry(channel.clone()).or_insert(place);
         if is_new_epoch || (newest.epoch == place.epoch && newest.offset < place.offset) {
@@ -174,6 +181,7 @@ impl Books {
             let Some(opened) = sight.opened.filter(|_| !self.left.contains(view)) else { continue };
             let (view, channel) = (*view, channel.clone());
             if let (Some(at), Some(newest)) = (sight.place(), self.newest.get(&channel))
+                && !at.is_same(*newest)
                 && (at.epoch != newest.epoch || at.offset < newest.offset)
             {
                 found.push(Violation::Behind { view, channel: channel.clone() });
