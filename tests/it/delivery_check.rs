@@ -96,6 +96,7 @@ async fn one_process_keeps_the_contract_though_it_is_killed_stopped_and_woken_se
 
 #[tokio::test]
 #[ignore = "as long as PERSONA_SOAK_MINUTES says: just soak"]
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is no setting of the product")]
 async fn soak() {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let end = Instant::now() + Duration::from_mins(number("PERSONA_SOAK_MINUTES", 30));
