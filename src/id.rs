@@ -74,6 +74,10 @@ uuid_id! {
     JobId
 }
 uuid_id! {
+    /// One life of one worker process: who comes back from the dead is another worker.
+    WorkerId
+}
+uuid_id! {
     /// One streamed reply: all its chunks and its end carry the same stream id, over retries too.
     StreamId
 }

@@ -1,16 +1,21 @@
 //! Jobs: what a worker is asked to do, the states a job goes through, and what follows from a failure.
 //!
 //! ```text
-//!  enqueue ──▶ available ──claim──▶ running ──finish──▶ completed
-//!     │            ▲  ▲               │ │ │
-//!     ▼            │  │               │ │ └──asked to stop──▶ cancelled
-//!  scheduled ──────┘  └── retryable ◀─┘ └──no tries left────▶ discarded
-//!      (its time comes)        │ (fail, lease lost)
-//!      waiting states ─────────┴────────cancel──────────────▶ cancelled
+//!              ┌───────── give back, hold over ────────┐
+//!              ▼                                       │
+//! enqueue ▶ available ──claim, hold to cancel──▶ running ──end──▶ completed
+//!    │         ▲  ▲                            │  ▲ │ │ ├──end──▶ cancelled
+//!    │         │  │ its time comes             │  │ │ │ └──end──▶ discarded
+//!    │         │  └────────── retryable ◀─fail─┘  │ │ └─┐
+//!    │         │ its time comes    │              │ └───┘ lease over: taken over under a new fence
+//!    └────▶ scheduled ◀─────snooze─┼──────────────┤
+//!              └───────────────────┴─hold to cancel
 //! ```
-//! `available`, `scheduled` and `retryable` wait; `running` holds a lease and a fencing token, which is the attempt's
-//! number; `completed`, `cancelled` and `discarded` are final. Every accepted job reaches exactly one final state, and
-//! tells it by exactly one terminal event. Names are River's.
+//! `available`, `scheduled` and `retryable` wait. `running` belongs to one worker, whose sign of life is the lease of all
+//! that it runs, and to one attempt, whose number is the fencing token: it grows each time the job changes hands. Whoever
+//! wants to cancel a waiting job takes it as a worker does, so that one alone ends it. `completed`, `cancelled` and
+//! `discarded` are final. Every accepted job reaches exactly one final state, and
+//! tells it by at most one terminal event. Names are River's.
 //!
 //! Pure: refuses to touch the store or the clock.
 
@@ -73,6 +78,8 @@ named! {
         GenerateImage = "generate_image",
         /// Making an uploaded file fit to be shown.
         ProcessUpload = "process_upload",
+        /// Nothing at all: what the queue itself costs is measured with it.
+        Noop = "noop",
     }
 }
 
@@ -96,6 +103,16 @@ named! {
     }
 }
 
+named! {
+    /// Which jobs come first. What somebody waits for is normal; the rest stands behind it, and moves up a level for each
+    /// [`AGING`] that it waits.
+    Priority {
+        Normal = "normal",
+        Low = "low",
+        Lowest = "lowest",
+    }
+}
+
 impl State {
     /// Whether nothing can follow.
     #[must_use]
@@ -111,6 +128,7 @@ pub enum Work {
     AiChatResponse(Box<Answer>),
     GenerateText { prompt: String, model: Option<Target>, max_tokens: Option<u32>, stream_id: StreamId },
     GenerateImage { prompt: String, size: ImageSize, model: Option<Target> },
+    Noop {},
 }
 
 /// An answer to a chat message.
@@ -142,6 +160,7 @@ impl Work {
             Self::AiChatResponse { .. } => Kind::AiChatResponse,
             Self::GenerateText { .. } => Kind::GenerateText,
             Self::GenerateImage { .. } => Kind::GenerateImage,
+            Self::Noop {} => Kind::Noop,
         }
     }
 
@@ -150,7 +169,7 @@ impl Work {
     pub fn channel(&self, owner: &UserId) -> Channel {
         match self {
             Self::AiChatResponse(answer) => answer.channel.clone(),
-            Self::GenerateText { .. } | Self::GenerateImage { .. } => Channel::of_user(owner),
+            Self::GenerateText { .. } | Self::GenerateImage { .. } | Self::Noop {} => Channel::of_user(owner),
         }
     }
 }
@@ -213,14 +232,19 @@ pub struct NewJob {
     pub id: JobId,
     pub user: UserId,
     pub work: Work,
+    pub priority: Priority,
+    /// Not to begin before.
+    pub run_at: Option<Timestamp>,
+    /// While a job with this key lives, no other one with it is enqueued.
+    pub unique_key: Option<String>,
     pub created_at: Timestamp,
 }
 
 impl NewJob {
-    /// `work`, asked for by `user` now.
+    /// `work`, asked for by `user` now, to be done as soon as may be.
     #[must_use]
     pub fn new(user: UserId, work: Work) -> Self {
-        Self { id: JobId::new(), user, work, created_at: Timestamp::now() }
+        Self { id: JobId::new(), user, work, priority: Priority::Normal, run_at: None, unique_key: None, created_at: Timestamp::now() }
     }
 }
 
@@ -247,12 +271,13 @@ pub struct JobView {
     pub finished_at: Option<Timestamp>,
 }
 
-/// The right to work on a job: good while the attempt is the newest and its lease runs. What a worker writes or publishes
-/// is taken only with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The right to work on a job: good while the attempt is the newest and its worker's lease runs. What a worker writes or
+/// publishes is taken only with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence {
     pub job: JobId,
-    /// The fencing token: grows by one a claim, never reset.
+    /// The fencing token: grows by one each time the job changes hands, never reset. It may be ahead of what users are told
+    /// as the attempt: a rescuer that takes a job over begins none.
     pub attempt: u32,
 }
 
@@ -263,11 +288,21 @@ pub struct Claimed {
     pub user: UserId,
     /// How often it failed before.
     pub failures: u32,
+    /// How often a worker died while it had it.
+    pub crashes: u32,
+    /// How long it was ready and not begun, on the store's clock.
+    pub waited: Duration,
     /// Somebody has asked to stop it.
     pub cancel_asked: bool,
     /// The arguments, or why they can't be read.
     pub work: Result<Work, String>,
 }
+
+/// How long a job waits until it moves up one [`Priority`].
+pub const AGING: Duration = Duration::from_secs(30);
+
+/// How many dead workers a job may leave behind before it is discarded.
+pub const MAX_CRASHES: u32 = 3;
 
 /// How often a job may fail before it is discarded.
 pub const MAX_FAILURES: u32 = 5;

@@ -13,7 +13,7 @@ use super::{body, error::ApiError, identity::Identity};
 use crate::{
     channel::Channel,
     failure::FailureCode,
-    id::{JobId, StreamId},
+    id::{JobId, StreamId, WorkerId},
     job::{Claimed, JobView, Kind, State},
     store::{JobFilter, Stopping},
     wake::Wakeup,
@@ -103,7 +103,7 @@ pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRe
 pub async fn stop(state: Data<super::State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = job_id(&id)?;
     match state.store.stop_job(identity.user_id(), id, HOLD).await? {
-        Stopping::Held(job) => end_held(&state, &job).await?,
+        Stopping::Held { worker, job } => end_held(&state, worker, &job).await?,
         Stopping::Running => state.wakeups.send(Wakeup::Stop(id)),
         Stopping::Finished => return Err(ApiError::job_finished()),
         Stopping::Unknown => return Err(ApiError::job_not_found()),
@@ -112,11 +112,12 @@ pub async fn stop(state: Data<super::State>, identity: Identity, id: Path<String
 }
 
 /// Ends a job that no worker has, with its terminal event.
-async fn end_held(state: &super::State, job: &Claimed) -> Result<(), ApiError> {
+async fn end_held(state: &super::State, worker: WorkerId, job: &Claimed) -> Result<(), ApiError> {
     let work = job.work.as_ref().ok();
     let told = ending::told_so_far(&*state.log, job.fence.job, work).await;
     let ending = ending::of_failure(job.fence.job, &job.user, work, FailureCode::Cancelled.into(), told);
-    ending::end(&*state.store, &state.outbox, job.fence, ending).await?;
+    ending::end(&*state.store, &state.outbox, worker, job.fence, ending).await?;
+    state.store.retire(worker).await?;
     Ok(())
 }
 

@@ -89,6 +89,7 @@ impl Application {
         let outbox = Outbox::start(store.clone(), log.clone());
         let provider = config.providers.build().context("can't talk to providers")?;
         let tools = Tools {
+            worker: crate::id::WorkerId::new(),
             store: store.clone(),
             log: log.clone(),
             outbox: outbox.clone(),

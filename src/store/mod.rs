@@ -2,14 +2,16 @@
 //!
 //! [`Store`] hides the engine; it is made of one trait for each thing that is kept: [`HistoryStore`], [`QueueStore`],
 //! [`OutboxStore`], [`PersonaStore`]. What belongs together is one method and one transaction: a message, its job, its outgoing
-//! event and its idempotency key are written by [`Store::accept`] or not at all; the end of a job by [`QueueStore::finish`].
+//! event and its idempotency key are written by [`Store::accept`] or not at all; the end of a job by [`QueueStore::conclude`].
 //! Refuses to publish, to decide about retries, and to build events: it keeps what it is given.
 
 mod history;
 mod outbox;
 mod personas;
 mod queue;
+mod queue_admin;
 mod sqlite;
+mod turns;
 
 use async_trait::async_trait;
 
@@ -17,7 +19,8 @@ pub use self::{
     history::{Author, HistoryStore, Message, Page},
     outbox::{Idempotency, OutboxStore, Outgoing},
     personas::{Kept, MAX_PERSONAS_OF_ROOM, PersonaFilter, PersonaStore},
-    queue::{Depth, Ending, JobFilter, QueueStore, Renewed, Stopping},
+    queue::{Batch, Conclusion, Depth, Ending, Heartbeat, JobFilter, QueueStore, QueueUpkeep, Stopping, Then},
+    queue_admin::{AdminFilter, FailedAttempt, JobRecord, KindStats, Limit, QueueAdmin, Scope},
     sqlite::SqliteStore,
 };
 use crate::{id::UserId, job::NewJob};

@@ -3,11 +3,11 @@
 use crate::{
     event::{Event, Fact, FinishReason, Generated, Reply},
     failure::{Failure, FailureCode},
-    id::{JobId, OutboxId, UserId},
+    id::{JobId, OutboxId, UserId, WorkerId},
     job::{Answer, Fence, State, Work},
     log::{EventLog, Running},
     outbox::Outbox,
-    store::{Author, Ending, Message, Outgoing, Store, StoreError},
+    store::{Author, Conclusion, Ending, Message, Outgoing, Store, StoreError, Then},
     timestamp::Timestamp,
 };
 
@@ -26,7 +26,7 @@ pub struct Said {
 pub fn of_generation(job: JobId, owner: &UserId, result: Generated) -> Ending {
     let fact = Fact::GenerationComplete { job_id: job, progress: 100, result: result.clone() };
     let outgoing = of_job(job, Event::now(crate::channel::Channel::of_user(owner), fact));
-    Ending { state: State::Completed, result: Some(result), error: None, message: None, outgoing }
+    Ending { state: State::Completed, result: Some(result), error: None, message: None, outgoing: Some(outgoing) }
 }
 
 /// The end of a job without a result: a reply keeps what there is of it.
@@ -46,7 +46,7 @@ fn of_plain_failure(job: JobId, owner: &UserId, failure: Failure, state: State) 
     let error = Some(failure.error.clone());
     let fact = Fact::GenerationFailed { job_id: job, failure };
     let outgoing = of_job(job, Event::now(crate::channel::Channel::of_user(owner), fact));
-    Ending { state, result: None, error, message: None, outgoing }
+    Ending { state, result: None, error, message: None, outgoing: Some(outgoing) }
 }
 
 /// The end of a reply; nothing where `work` is none.
@@ -80,7 +80,7 @@ pub fn of_reply(job: JobId, work: Option<&Work>, said: Said, state: State) -> Op
     // The event waits in the outbox under its message's id, as a person's does: whoever reads history sees whether it is told.
     let outgoing = Outgoing { id: OutboxId::from_bytes(*message_id.as_bytes()), event: Event { timestamp, channel: channel.clone(), fact } };
     let message = Some(message).filter(|message| !message.content.is_empty());
-    Some(Ending { state, result: None, error, message, outgoing })
+    Some(Ending { state, result: None, error, message, outgoing: Some(outgoing) })
 }
 
 /// A job has one terminal event, so the job's id is the event's in the outbox.
@@ -92,13 +92,22 @@ fn of_job(job: JobId, event: Event) -> Outgoing {
 ///
 /// # Errors
 /// Where the store can't be written.
-pub async fn end(store: &dyn Store, outbox: &Outbox, fence: Fence, ending: Ending) -> Result<bool, StoreError> {
+pub async fn end(store: &dyn Store, outbox: &Outbox, worker: WorkerId, fence: Fence, ending: Ending) -> Result<bool, StoreError> {
     let outgoing = ending.outgoing.clone();
-    let held = store.finish(fence, ending).await?;
-    if held {
+    let held = conclude(store, worker, fence, Then::End(Box::new(ending))).await?;
+    if let Some(outgoing) = outgoing.filter(|_| held) {
         outbox.publish(&outgoing).await;
     }
     Ok(held)
+}
+
+/// Concludes one job. Says whether the fence still held.
+///
+/// # Errors
+/// Where the store can't be written.
+pub async fn conclude(store: &dyn Store, worker: WorkerId, fence: Fence, then: Then) -> Result<bool, StoreError> {
+    let held = store.conclude(worker, vec![Conclusion { fence, then }]).await?;
+    Ok(held.first().copied().unwrap_or(false))
 }
 
 /// What has been told of a job's reply so far, where the log can say so.

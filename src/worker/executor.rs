@@ -16,7 +16,7 @@ use crate::{
     failure::{Failure, FailureCode},
     job::{AfterFailure, Claimed, Fence, Work, after_failure},
     log::{LogError, Running},
-    store::{Ending, StoreError},
+    store::{Ending, StoreError, Then},
 };
 
 /// Do this job.
@@ -127,7 +127,9 @@ async fn conclude(tools: &Tools, job: &Claimed, outcome: Outcome, streamed: Stre
             },
         },
         Outcome::Stopped(Reason::LeaseLost) => return lost(job),
-        Outcome::Stopped(Reason::GivenBack) => return tools.store.give_back(vec![job.fence]).await,
+        Outcome::Stopped(Reason::GivenBack) => {
+            return ending::conclude(&*tools.store, tools.worker, job.fence, Then::GiveBack).await.map(drop);
+        }
         Outcome::Stopped(Reason::Asked) => {
             let partial = match partial(work, job, streamed, tools.provider.name()) {
                 Some(partial) => Some(partial),
@@ -140,7 +142,7 @@ async fn conclude(tools: &Tools, job: &Claimed, outcome: Outcome, streamed: Stre
             ending::of_failure(job.fence.job, &job.user, None, FailureCode::RequestUnreadable.into(), None)
         }
     };
-    if !ending::end(&*tools.store, &tools.outbox, job.fence, ending).await? {
+    if !ending::end(&*tools.store, &tools.outbox, tools.worker, job.fence, ending).await? {
         log::warn!("job {}: attempt {} came too late to end it", job.fence.job, job.fence.attempt);
     }
     Ok(())
@@ -159,7 +161,8 @@ async fn failed(tools: &Tools, job: &Claimed, error: &Broken, streamed: Streamed
     match after_failure(job.failures + 1, retryable) {
         AfterFailure::Retry(pause) => {
             let asked_for = if let Broken::Provider(error) = error { error.retry_after } else { None };
-            tools.store.retry(job.fence, pause.max(asked_for.unwrap_or_default()), &failure.error).await?;
+            let then = Then::Retry { pause: pause.max(asked_for.unwrap_or_default()), error: failure.error, crash: false };
+            ending::conclude(&*tools.store, tools.worker, job.fence, then).await?;
             Ok(None)
         }
         AfterFailure::Discard => {

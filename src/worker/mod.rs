@@ -22,7 +22,7 @@ use self::{
     poller::{Poller, StopClaiming},
     rescuer::Rescuer,
 };
-use crate::{log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
+use crate::{id::WorkerId, log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
 
 /// How jobs are run; all are settings.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,8 @@ pub struct WorkerConfig {
 /// What jobs are done with.
 #[derive(Clone)]
 pub struct Tools {
+    /// Who does them.
+    pub worker: WorkerId,
     pub store: Arc<dyn Store>,
     pub log: Arc<dyn EventLog>,
     pub outbox: Outbox,

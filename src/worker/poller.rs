@@ -17,7 +17,7 @@ use super::{
 use crate::{
     id::JobId,
     job::{Claimed, Fence},
-    store::{Renewed, StoreError},
+    store::{Heartbeat, StoreError},
     wake::Wakeup,
 };
 
@@ -77,27 +77,26 @@ impl Poller {
             return;
         }
         self.claiming = true;
-        let (store, free, lease) = (self.tools.store.clone(), self.idle.len(), self.config.lease);
+        let (store, worker, free, lease) = (self.tools.store.clone(), self.tools.worker, self.idle.len(), self.config.lease);
         let claim = async move {
-            let jobs = store.claim(free, lease).await?;
-            let due = if jobs.is_empty() { store.next_due().await? } else { None };
-            Ok((jobs, due))
+            let batch = store.claim(worker, free, lease).await?;
+            let due = if batch.jobs.is_empty() && !batch.more { store.next_look(worker).await? } else { None };
+            Ok((batch.jobs, batch.more, due))
         };
-        ctx.spawn(claim.into_actor(self).map(move |claimed, poller, ctx| poller.take(claimed, free, ctx)));
+        ctx.spawn(claim.into_actor(self).map(move |claimed, poller, ctx| poller.take(claimed, ctx)));
     }
 
-    fn take(&mut self, claimed: Result<(Vec<Claimed>, Option<Duration>), StoreError>, asked: usize, ctx: &mut Context<Self>) {
+    fn take(&mut self, claimed: Result<(Vec<Claimed>, bool, Option<Duration>), StoreError>, ctx: &mut Context<Self>) {
         self.claiming = false;
         let again = std::mem::take(&mut self.look_again);
         match claimed {
-            Ok((jobs, due)) => {
+            Ok((jobs, more, due)) => {
                 metrics::CLAIMS.inc();
                 metrics::EMPTY_CLAIMS.add(u64::from(jobs.is_empty()));
-                let full = jobs.len() == asked;
                 for job in jobs {
                     self.hand_out(job);
                 }
-                let pause = if full || again { Duration::ZERO } else { due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
+                let pause = if more || again { Duration::ZERO } else { due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
                 self.look_in(pause, ctx);
             }
             Err(error) => {
@@ -127,26 +126,25 @@ impl Poller {
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
-        let fences: Vec<Fence> = self.running.values().map(|(fence, _)| *fence).collect();
-        if fences.is_empty() {
+        if self.running.is_empty() {
             return;
         }
-        let (store, lease, asked) = (self.tools.store.clone(), self.config.lease, fences.clone());
-        let renew = async move { store.renew(asked, lease).await };
-        ctx.spawn(renew.into_actor(self).map(move |renewed, poller, _| match renewed {
-            Ok(renewed) => poller.heed(&fences, &renewed),
+        let fences: Vec<Fence> = self.running.values().map(|(fence, _)| *fence).collect();
+        let (store, worker, lease) = (self.tools.store.clone(), self.tools.worker, self.config.lease);
+        let renew = async move { store.heartbeat(worker, lease).await };
+        ctx.spawn(renew.into_actor(self).map(move |heartbeat, poller, _| match heartbeat {
+            Ok(heartbeat) => poller.heed(&fences, &heartbeat),
             Err(error) => log::error!("leases can't be renewed: {error}"),
         }));
     }
 
     /// Stops what has lost its lease, or was asked to stop while no wake-up came through.
-    fn heed(&self, asked: &[Fence], renewed: &[Renewed]) {
-        for fence in asked {
-            match renewed.iter().find(|renewed| renewed.job == fence.job) {
-                None => self.abort(fence.job, Reason::LeaseLost),
-                Some(Renewed { cancel_asked: true, .. }) => self.abort(fence.job, Reason::Asked),
-                Some(_) => {}
-            }
+    fn heed(&self, asked: &[Fence], heartbeat: &Heartbeat) {
+        for fence in asked.iter().filter(|_| !heartbeat.alive) {
+            self.abort(fence.job, Reason::LeaseLost);
+        }
+        for fence in &heartbeat.cancel_asked {
+            self.abort(fence.job, Reason::Asked);
         }
     }
 

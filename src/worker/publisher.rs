@@ -113,7 +113,11 @@ impl<'a> Publisher<'a> {
     /// As [`Self::note_progress`].
     pub async fn note_stage(&mut self, percent: u8, message: &str) -> Result<(), Broken> {
         self.progress_written = Some(Instant::now());
-        if self.tools.store.progress(self.fence, percent, message).await? { Ok(()) } else { Err(LogError::Fenced(self.fence).into()) }
+        if self.tools.store.progress(self.tools.worker, self.fence, percent, message).await? {
+            Ok(())
+        } else {
+            Err(LogError::Fenced(self.fence).into())
+        }
     }
 
     /// Publishes a text as chunks while it comes, and calls `on_progress` where the provider knows how far it is. What has

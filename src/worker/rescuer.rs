@@ -10,8 +10,8 @@ use actix::prelude::*;
 use super::{Tools, ending};
 use crate::{
     failure::{Failure, FailureCode},
-    job::{AfterFailure, Claimed, after_failure},
-    store::StoreError,
+    job::{AfterFailure, Claimed, MAX_CRASHES, after_failure},
+    store::{StoreError, Then},
 };
 
 /// How many are taken back at once.
@@ -20,20 +20,20 @@ const BATCH: usize = 100;
 /// Takes back what nobody works on.
 pub struct Rescuer {
     tools: Tools,
-    every: Duration,
+    lease: Duration,
 }
 
 impl Rescuer {
     /// A rescuer that looks twice a lease.
     #[must_use]
     pub fn new(tools: Tools, lease: Duration) -> Self {
-        Self { tools, every: lease / 2 }
+        Self { tools, lease }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let tools = self.tools.clone();
+        let (tools, lease) = (self.tools.clone(), self.lease);
         let rescue = async move {
-            if let Err(error) = rescue(&tools).await {
+            if let Err(error) = rescue(&tools, lease).await {
                 log::error!("abandoned jobs can't be rescued: {error}");
             }
         };
@@ -46,13 +46,13 @@ impl Actor for Rescuer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.look(ctx);
-        ctx.run_interval(self.every, Self::look);
+        ctx.run_interval(self.lease / 2, Self::look);
     }
 }
 
-async fn rescue(tools: &Tools) -> Result<(), StoreError> {
+async fn rescue(tools: &Tools, lease: Duration) -> Result<(), StoreError> {
     loop {
-        let abandoned = tools.store.expired(BATCH).await?;
+        let abandoned = tools.store.abandoned(tools.worker, BATCH, lease).await?;
         let full = abandoned.len() == BATCH;
         for job in &abandoned {
             take_back(tools, job).await?;
@@ -67,12 +67,15 @@ async fn take_back(tools: &Tools, job: &Claimed) -> Result<(), StoreError> {
     let work = job.work.as_ref().ok();
     log::warn!("job {}: attempt {} was abandoned", job.fence.job, job.fence.attempt);
     let lost = Failure::from(FailureCode::WorkerLost);
-    let failure = match after_failure(job.failures + 1, true) {
+    let failure = match after_failure(job.failures + 1, job.crashes + 1 < MAX_CRASHES) {
         _ if job.cancel_asked => FailureCode::Cancelled.into(),
-        AfterFailure::Retry(pause) => return tools.store.retry(job.fence, pause, &lost.error).await.map(drop),
+        AfterFailure::Retry(pause) => {
+            let then = Then::Retry { pause, error: lost.error, crash: true };
+            return ending::conclude(&*tools.store, tools.worker, job.fence, then).await.map(drop);
+        }
         AfterFailure::Discard => lost,
     };
     let partial = ending::told_so_far(&*tools.log, job.fence.job, work).await;
     let ending = ending::of_failure(job.fence.job, &job.user, work, failure, partial);
-    ending::end(&*tools.store, &tools.outbox, job.fence, ending).await.map(drop)
+    ending::end(&*tools.store, &tools.outbox, tools.worker, job.fence, ending).await.map(drop)
 }

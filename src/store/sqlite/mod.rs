@@ -4,7 +4,6 @@
 //! survives a power cut. Refuses to share its data folder with another process: the event log beside it is this process's.
 
 mod history;
-mod jobs;
 mod literal;
 mod outbox;
 mod personas;
@@ -19,12 +18,8 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnec
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use self::thread::Threads;
-use super::{Accepted, Depth, Ending, JobFilter, QueueStore, Renewed, Request, Stopping, Store, StoreError};
-use crate::{
-    id::{JobId, UserId},
-    job::{Claimed, Fence, JobView},
-    timestamp::Timestamp,
-};
+use super::{Accepted, Request, Store, StoreError};
+use crate::timestamp::Timestamp;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const READERS: usize = 2;
@@ -163,65 +158,5 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close();
         self.writer.close();
-    }
-}
-
-#[async_trait]
-impl QueueStore for SqliteStore {
-    async fn job(&self, user: &UserId, id: JobId) -> Result<Option<JobView>, StoreError> {
-        let user = user.clone();
-        self.readers.call(move |connection| jobs::show(connection, &user, id)).await
-    }
-
-    async fn jobs(&self, user: &UserId, filter: JobFilter) -> Result<Vec<JobView>, StoreError> {
-        let user = user.clone();
-        self.readers.call(move |connection| jobs::list(connection, &user, filter)).await
-    }
-
-    async fn stop_job(&self, user: &UserId, id: JobId, lease: Duration) -> Result<Stopping, StoreError> {
-        let user = user.clone();
-        self.writer.call(move |connection| queue::stop(connection, &user, id, lease)).await
-    }
-
-    async fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claimed>, StoreError> {
-        self.writer.call(move |connection| queue::claim(connection, limit, lease)).await
-    }
-
-    async fn renew(&self, fences: Vec<Fence>, lease: Duration) -> Result<Vec<Renewed>, StoreError> {
-        self.writer.call(move |connection| queue::renew(connection, &fences, lease)).await
-    }
-
-    async fn progress(&self, fence: Fence, percent: u8, note: &str) -> Result<bool, StoreError> {
-        let note = note.to_owned();
-        self.writer.call(move |connection| queue::progress(connection, fence, percent, &note)).await
-    }
-
-    async fn finish(&self, fence: Fence, ending: Ending) -> Result<bool, StoreError> {
-        self.writer.call(move |connection| queue::finish(connection, fence, &ending)).await
-    }
-
-    async fn retry(&self, fence: Fence, pause: Duration, error: &str) -> Result<bool, StoreError> {
-        let error = error.to_owned();
-        self.writer.call(move |connection| queue::retry(connection, fence, pause, &error)).await
-    }
-
-    async fn give_back(&self, fences: Vec<Fence>) -> Result<(), StoreError> {
-        self.writer.call(move |connection| queue::give_back(connection, &fences)).await
-    }
-
-    async fn expired(&self, limit: usize) -> Result<Vec<Claimed>, StoreError> {
-        self.readers.call(move |connection| queue::expired(connection, limit)).await
-    }
-
-    async fn expire_all(&self) -> Result<(), StoreError> {
-        self.writer.call(queue::expire_all).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
-        self.readers.call(queue::next_due).await
-    }
-
-    async fn depth(&self) -> Result<Depth, StoreError> {
-        self.readers.call(queue::depth).await
     }
 }

@@ -42,16 +42,22 @@ diesel::table! {
         kind -> Text,
         user_id -> Text,
         state -> Integer,
+        priority -> Integer,
         turn -> BigInt,
         run_at -> BigInt,
         attempt -> Integer,
+        tries -> Integer,
         failures -> Integer,
-        lease_until -> Nullable<BigInt>,
+        crashes -> Integer,
+        worker -> Nullable<Binary>,
+        provider -> Nullable<Text>,
+        unique_key -> Nullable<Text>,
         cancel_asked -> Bool,
         work -> Text,
         progress -> Nullable<Integer>,
         note -> Nullable<Text>,
         error -> Nullable<Text>,
+        errors -> Text,
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
     }
@@ -71,6 +77,33 @@ diesel::table! {
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
         finished_at -> BigInt,
+        priority -> Integer,
+        unique_key -> Nullable<Text>,
+        fence -> Integer,
+        errors -> Text,
+    }
+}
+
+diesel::table! {
+    worker (id) {
+        id -> Binary,
+        lease_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    queue_limit (scope, name) {
+        scope -> Text,
+        name -> Text,
+        most -> Nullable<Integer>,
+        paused -> Bool,
+    }
+}
+
+diesel::table! {
+    tick (name, at) {
+        name -> Text,
+        at -> BigInt,
     }
 }
 
@@ -89,3 +122,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(message, outbox);
+diesel::allow_tables_to_appear_in_same_query!(job, worker);

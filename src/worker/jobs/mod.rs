@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     id::UserId,
-    job::{Fence, Work},
+    job::{Fence, State, Work},
     store::Ending,
 };
 
@@ -39,5 +39,6 @@ pub async fn run(run: Run<'_>, work: &Work) -> Result<Ending, Broken> {
             generate_text::run(run, request, *stream_id).await
         }
         Work::GenerateImage { prompt, size, model } => generate_image::run(run, prompt, *size, model.clone()).await,
+        Work::Noop {} => Ok(Ending { state: State::Completed, result: None, error: None, message: None, outgoing: None }),
     }
 }

@@ -1,37 +1,42 @@
 //! Jobs as their owner sees them: one, or a list over those that live and those that have ended.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection, result::Error};
-
-use super::{
-    id_bytes,
-    queue::{state_number, state_of},
-    schema::{job, job_done},
-    unreadable,
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection,
+    result::Error,
 };
+
+use super::{AVAILABLE, HELD, LATER, READY, state_number, state_of};
 use crate::{
     id::{JobId, UserId},
     job::JobView,
-    store::JobFilter,
+    store::{
+        Depth, JobFilter,
+        sqlite::{
+            id_bytes,
+            schema::{job, job_done},
+            unreadable,
+        },
+    },
     timestamp::Timestamp,
 };
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = job, check_for_backend(diesel::sqlite::Sqlite))]
-struct LiveRow {
+pub(super) struct LiveRow {
     id: Vec<u8>,
     kind: String,
     state: i32,
     progress: Option<i32>,
     note: Option<String>,
     error: Option<String>,
-    attempt: i32,
+    tries: i32,
     created_at: i64,
     started_at: Option<i64>,
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = job_done, check_for_backend(diesel::sqlite::Sqlite))]
-struct DoneRow {
+pub(super) struct DoneRow {
     id: Vec<u8>,
     kind: String,
     state: i32,
@@ -45,15 +50,15 @@ struct DoneRow {
 }
 
 impl LiveRow {
-    fn read(self) -> Result<JobView, Error> {
-        let Self { id, kind, state, progress, note, error, attempt, created_at, started_at } = self;
-        let row = DoneRow { id, kind, state, progress, result: None, error, attempt, created_at, started_at, finished_at: 0 };
+    pub(super) fn read(self) -> Result<JobView, Error> {
+        let Self { id, kind, state, progress, note, error, tries, created_at, started_at } = self;
+        let row = DoneRow { id, kind, state, progress, result: None, error, attempt: tries, created_at, started_at, finished_at: 0 };
         Ok(JobView { message: note, ..row.read()? })
     }
 }
 
 impl DoneRow {
-    fn read(self) -> Result<JobView, Error> {
+    pub(super) fn read(self) -> Result<JobView, Error> {
         let state = state_of(self.state)?;
         Ok(JobView {
             job_id: JobId::from_bytes(id_bytes(&self.id)?),
@@ -105,4 +110,25 @@ pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: Job
     jobs.sort_by_key(|job| std::cmp::Reverse(job.job_id));
     jobs.truncate(filter.limit);
     Ok(jobs)
+}
+
+/// How many available jobs of its kind begin before this one, and itself.
+pub(super) fn position(connection: &mut SqliteConnection, user: &UserId, id: JobId) -> Result<Option<u64>, Error> {
+    let id = id.as_bytes().as_slice();
+    let mine = job::table.find(id).filter(job::user_id.eq(user.as_str()).and(job::state.eq(AVAILABLE)));
+    let place: Option<(String, i32, i64)> = mine.select((job::kind, job::priority, job::turn)).get_result(connection).optional()?;
+    let Some((kind, priority, turn)) = place else { return Ok(None) };
+    let lane = || job::table.filter(READY).filter(job::kind.eq(&kind));
+    let better: i64 = lane().filter(job::priority.lt(priority)).count().get_result(connection)?;
+    let same = || lane().filter(job::priority.eq(priority));
+    let earlier: i64 = same().filter(job::turn.lt(turn)).count().get_result(connection)?;
+    let beside: i64 = same().filter(job::turn.eq(turn).and(job::id.le(id))).count().get_result(connection)?;
+    Ok(Some((better + earlier + beside).cast_unsigned()))
+}
+
+pub(super) fn depth(connection: &mut SqliteConnection) -> Result<Depth, Error> {
+    let ready: i64 = job::table.filter(READY).count().get_result(connection)?;
+    let later: i64 = job::table.filter(LATER).count().get_result(connection)?;
+    let running: i64 = job::table.filter(HELD).count().get_result(connection)?;
+    Ok(Depth { waiting: (ready + later).cast_unsigned(), running: running.cast_unsigned() })
 }

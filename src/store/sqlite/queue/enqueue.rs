@@ -1,0 +1,104 @@
+//! Into the queue: a user's request, a job, and a job whose time has come.
+
+use diesel::{
+    ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection,
+    result::Error,
+    sql_types::{Binary, Integer, Text},
+};
+
+use super::{AVAILABLE, SCHEDULED, priority_number};
+use crate::{
+    id::UserId,
+    job::{AGING, NewJob},
+    store::{
+        Accepted, Request,
+        sqlite::{
+            history,
+            literal::{Bind, NextTurn, Statement},
+            millis, now, outbox,
+            schema::job,
+        },
+    },
+    timestamp::Timestamp,
+};
+
+/// How many jobs become available in one go.
+const PROMOTED: i64 = 1000;
+
+pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Request) -> Result<Accepted, Error> {
+    if let Some(asked) = &request.idempotency
+        && let Some(known) = outbox::known(connection, &request.user, asked)?
+    {
+        return Ok(known);
+    }
+    if !request.jobs.is_empty() && has_too_many(connection, &request.user, request.max_waiting)? {
+        return Ok(Accepted::TooManyJobs);
+    }
+    if let Some(asked) = &request.idempotency {
+        outbox::remember(connection, &request.user, asked)?;
+    }
+    if let Some((message, outgoing)) = &request.message {
+        history::insert(connection, message)?;
+        outbox::insert(connection, outgoing)?;
+    }
+    for new in &request.jobs {
+        enqueue(connection, new)?;
+    }
+    Ok(Accepted::New)
+}
+
+fn has_too_many(connection: &mut SqliteConnection, user: &UserId, max: usize) -> Result<bool, Error> {
+    if max == 0 {
+        return Ok(false);
+    }
+    let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str())).filter(job::state.lt(super::RUNNING)).count().get_result(connection)?;
+    Ok(waiting >= i64::try_from(max).unwrap_or(i64::MAX))
+}
+
+/// Says whether it is new.
+pub(super) fn enqueue(connection: &mut SqliteConnection, new: &NewJob) -> Result<bool, Error> {
+    let (kind, user, priority) = (new.work.kind().as_str(), new.user.as_str(), priority_number(new.priority));
+    let row = (
+        job::id.eq(new.id.as_bytes().as_slice()),
+        job::kind.eq(kind),
+        job::user_id.eq(user),
+        job::priority.eq(priority),
+        job::unique_key.eq(&new.unique_key),
+        job::work.eq(serde_json::to_string(&new.work).map_err(|error| Error::SerializationError(error.into()))?),
+        job::created_at.eq(new.created_at.millis()),
+    );
+    let now = now();
+    let later = new.run_at.map(Timestamp::millis).filter(|at| *at > now);
+    let inserted = match later {
+        Some(at) => {
+            let row = (row, job::state.eq(SCHEDULED), job::run_at.eq(at));
+            diesel::insert_into(job::table).values(row).on_conflict_do_nothing().execute(connection)?
+        }
+        None => {
+            let row = (row, job::state.eq(AVAILABLE), job::run_at.eq(now), job::turn.eq(NextTurn { user, kind, priority }));
+            diesel::insert_into(job::table).values(row).on_conflict_do_nothing().execute(connection)?
+        }
+    };
+    Ok(inserted == 1)
+}
+
+/// What is due becomes available, and what has waited long moves up a priority; each in its user's turn.
+pub(super) fn promote(connection: &mut SqliteConnection, now: i64) -> Result<(), Error> {
+    type Due = (Binary, Text, Text, Integer);
+    let mut due: Vec<(Vec<u8>, String, String, i32)> = Statement::<Due>::new(DUE, [Bind::Number(now), Bind::Number(PROMOTED)]).load(connection)?;
+    let aged: Vec<(Vec<u8>, String, String, i32)> =
+        Statement::<Due>::new(AGED, [Bind::Number(now - millis(AGING)), Bind::Number(PROMOTED)]).load(connection)?;
+    due.extend(aged.into_iter().map(|(id, user, kind, priority)| (id, user, kind, priority - 1)));
+    for (id, user, kind, priority) in due {
+        let turn = NextTurn { user: &user, kind: &kind, priority };
+        let turn: i64 = diesel::select(turn).get_result(connection)?;
+        diesel::update(job::table.find(&id))
+            .set((job::state.eq(AVAILABLE), job::priority.eq(priority), job::run_at.eq(now), job::turn.eq(turn)))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+const DUE: &str = "select id, user_id, kind, priority from job where state in (1, 2) and run_at <= ? order by run_at limit ? + 0";
+
+const AGED: &str = "select id, user_id, kind, priority from job where state = 0 and priority > 0 and run_at <= ? order by run_at limit ? + 0";
