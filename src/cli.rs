@@ -1,10 +1,11 @@
 //! The command line: what an operator can ask of the program.
 
+mod jobs;
 mod providers;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
-    net::{Ipv4Addr, Ipv6Addr, TcpStream},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::providers::Providers;
+use self::{jobs::Jobs, providers::Providers};
 use crate::{
     bench::Bench,
     check,
@@ -42,6 +43,8 @@ enum Command {
     Providers(Providers),
     /// Hold running servers to the delivery contract: a crowd of clients that are cut and come back
     CheckDelivery(check::Options),
+    /// Look after the jobs of a running server
+    Jobs(Jobs),
     /// Measure how fast this program is on this machine
     #[command(subcommand)]
     Bench(Bench),
@@ -66,6 +69,7 @@ impl Cli {
             Some(Command::Health) => health(&self.settings),
             Some(Command::Providers(providers)) => providers.run(&self.settings),
             Some(Command::CheckDelivery(check)) => check.run(),
+            Some(Command::Jobs(jobs)) => jobs.run(&self.settings),
             Some(Command::Bench(bench)) => bench.run(),
         }
     }
@@ -118,10 +122,7 @@ fn check_config(settings: &Settings) -> Result<()> {
 fn health(settings: &Settings) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(3);
     let config = settings.read()?;
-    let mut address = config.service.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-    }
+    let address = config.service.reachable();
     let socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("nobody listens on {address}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut connection: Box<dyn Connection> = match config.service.tls {

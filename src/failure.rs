@@ -26,6 +26,10 @@ pub enum FailureCode {
     PictureLost,
     /// The worker that did this has died too often.
     WorkerLost,
+    /// It took longer than a job may take, again and again.
+    TookTooLong,
+    /// The operator of the server has given it up.
+    GivenUp,
     /// The arguments can't be read any more.
     RequestUnreadable,
     /// The database can't be used.
@@ -57,6 +61,8 @@ impl FailureCode {
             Self::NothingSaid => "The AI has used up its limit of tokens before it said anything.",
             Self::PictureLost => "The picture may have been drawn and paid for, but it did not arrive.",
             Self::WorkerLost => "The worker that did this has stopped.",
+            Self::TookTooLong => "This took too long.",
+            Self::GivenUp => "The operator of this server has taken this request out of the queue.",
             Self::RequestUnreadable => "This request can't be understood any more.",
             Self::DatabaseUnavailable => "The server had a problem with its database.",
             Self::LogUnavailable => "The server had a problem with its event log.",

@@ -28,6 +28,15 @@ macro_rules! uuid_id {
                 self.0.as_bytes()
             }
 
+            /// The least id that can be made at this moment or later: a mark to compare with.
+            #[must_use]
+            pub fn first_at(millis_since_1970: i64) -> Self {
+                let millis = millis_since_1970.max(0).cast_unsigned().to_be_bytes();
+                let mut bytes = [0; 16];
+                bytes[..6].copy_from_slice(&millis[2..]);
+                Self(Uuid::from_bytes(bytes))
+            }
+
             /// The id that these sixteen bytes are.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {

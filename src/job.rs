@@ -80,6 +80,24 @@ named! {
         ProcessUpload = "process_upload",
         /// Nothing at all: what the queue itself costs is measured with it.
         Noop = "noop",
+        /// What keeps the house: the product's own, nobody's wish.
+        Housekeeping = "housekeeping",
+    }
+}
+
+named! {
+    /// What is done now and then to keep the house.
+    Chore {
+        /// Events that a crash has left untold are told.
+        PublishLeftOvers = "publish_left_overs",
+        /// Finished jobs go when their time is over.
+        ForgetJobs = "forget_jobs",
+        /// So do idempotency keys,
+        ForgetKeys = "forget_keys",
+        /// messages,
+        ForgetMessages = "forget_messages",
+        /// and pictures.
+        ForgetMedia = "forget_media",
     }
 }
 
@@ -129,6 +147,7 @@ pub enum Work {
     GenerateText { prompt: String, model: Option<Target>, max_tokens: Option<u32>, stream_id: StreamId },
     GenerateImage { prompt: String, size: ImageSize, model: Option<Target> },
     Noop {},
+    Housekeeping { chore: Chore },
 }
 
 /// An answer to a chat message.
@@ -161,6 +180,7 @@ impl Work {
             Self::GenerateText { .. } => Kind::GenerateText,
             Self::GenerateImage { .. } => Kind::GenerateImage,
             Self::Noop {} => Kind::Noop,
+            Self::Housekeeping { .. } => Kind::Housekeeping,
         }
     }
 
@@ -169,7 +189,7 @@ impl Work {
     pub fn channel(&self, owner: &UserId) -> Channel {
         match self {
             Self::AiChatResponse(answer) => answer.channel.clone(),
-            Self::GenerateText { .. } | Self::GenerateImage { .. } | Self::Noop {} => Channel::of_user(owner),
+            Self::GenerateText { .. } | Self::GenerateImage { .. } | Self::Noop {} | Self::Housekeeping { .. } => Channel::of_user(owner),
         }
     }
 }
@@ -301,30 +321,6 @@ pub struct Claimed {
 /// How long a job waits until it moves up one [`Priority`].
 pub const AGING: Duration = Duration::from_secs(30);
 
-/// How many dead workers a job may leave behind before it is discarded.
-pub const MAX_CRASHES: u32 = 3;
-
-/// How often a job may fail before it is discarded.
-pub const MAX_FAILURES: u32 = 5;
-
-/// What follows from the `failures`-th failure (from 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFailure {
-    /// Try again that much later.
-    Retry(Duration),
-    /// Give up.
-    Discard,
-}
-
-/// Whether and when to try again: 1, 2, 4, 8 s, unless the fault is not one that time heals.
-#[must_use]
-pub fn after_failure(failures: u32, retryable: bool) -> AfterFailure {
-    if !retryable || failures >= MAX_FAILURES {
-        return AfterFailure::Discard;
-    }
-    AfterFailure::Retry(Duration::from_secs(1 << failures.saturating_sub(1).min(8)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,13 +339,5 @@ mod tests {
     fn names_of_states_and_kinds_parse_back() {
         assert!(State::ALL.iter().all(|state| state.as_str().parse() == Ok(*state)));
         assert!(Kind::ALL.iter().all(|kind| kind.as_str().parse() == Ok(*kind)));
-    }
-
-    #[test]
-    fn a_failed_job_waits_longer_each_time_and_is_given_up_in_the_end() {
-        assert_eq!(after_failure(1, true), AfterFailure::Retry(Duration::from_secs(1)));
-        assert_eq!(after_failure(4, true), AfterFailure::Retry(Duration::from_secs(8)));
-        assert_eq!(after_failure(MAX_FAILURES, true), AfterFailure::Discard);
-        assert_eq!(after_failure(1, false), AfterFailure::Discard);
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! # The modules, along that way
 //! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`channel`], [`failure`], [`persona`],
-//!   [`event`], [`job`], [`token`], [`wake`], [`metrics`].
+//!   [`event`], [`job`], [`retry`], [`token`], [`wake`], [`metrics`].
 //! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
 //!   measures it from outside, and [`check`] holds it to its delivery contract.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
@@ -48,6 +48,7 @@ pub mod job;
 pub mod metrics;
 pub mod model;
 pub mod persona;
+pub mod retry;
 pub mod timestamp;
 pub mod token;
 pub mod wake;

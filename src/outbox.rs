@@ -1,8 +1,8 @@
 //! From the store's outbox to the event log.
 //!
-//! What a transaction has written is published right after it; a sweep publishes what a crash, or a log that was away, has
-//! left. The log takes an outbox event once, so that both may try. What is published is forgotten in batches. Refuses to
-//! publish anything that isn't durable yet.
+//! What a transaction has written is published right after it. What a log that was away has left is published by whoever
+//! could not, once it is back; what a crash has left, by the next start and by a periodic job. The log takes an outbox event
+//! once, so that all may try. What is published is forgotten in batches. Refuses to publish anything that isn't durable yet.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     id::OutboxId,
@@ -22,12 +22,8 @@ use crate::{
 
 /// How many published events are forgotten in one statement.
 const BATCH: usize = 1000;
-/// How often the sweep looks.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// What is younger is left to whoever wrote it.
-const SWEEP_AGE: Duration = Duration::from_secs(5);
-/// How long idempotency keys are good.
-const KEYS_LAST: Duration = Duration::from_hours(24);
+/// How long to wait until what could not be published is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Publishes what is durable. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +33,8 @@ pub struct Outbox {
     published: mpsc::UnboundedSender<OutboxId>,
     /// How many are published and not forgotten yet.
     remembered: Arc<AtomicUsize>,
+    /// Something could not be published.
+    left: Arc<Notify>,
 }
 
 impl Outbox {
@@ -44,22 +42,36 @@ impl Outbox {
     #[must_use]
     pub fn start(store: Arc<dyn Store>, log: Arc<dyn EventLog>) -> Self {
         let (published, to_forget) = mpsc::unbounded_channel();
-        let outbox = Self { store: store.clone(), log, published, remembered: Arc::default() };
+        let outbox = Self { store: store.clone(), log, published, remembered: Arc::default(), left: Arc::default() };
         actix_rt::spawn(forget(store, to_forget, outbox.remembered.clone()));
-        actix_rt::spawn(outbox.clone().sweep());
+        actix_rt::spawn(outbox.clone().catch_up());
         outbox
     }
 
-    /// Publishes an event that is durable. Where the log can't be reached it stays for the sweep.
+    /// Publishes an event that is durable. Where the log can't be reached it stays until that is back.
     pub async fn publish(&self, outgoing: &Outgoing) {
+        if !self.try_publish(outgoing).await {
+            self.left.notify_one();
+        }
+    }
+
+    /// Publishes an event, and says whether it came through.
+    async fn try_publish(&self, outgoing: &Outgoing) -> bool {
         match self.log.publish(Publication::once(&outgoing.event, outgoing.id)).await {
             Ok(_) => {
                 self.remembered.fetch_add(1, Ordering::Relaxed);
-                // The receiver lives as long as this process serves; what it misses the sweep finds again.
+                // The receiver lives as long as this process serves; what it misses is found again.
                 let _ = self.published.send(outgoing.id);
+                true
             }
-            Err(error @ LogError::Unavailable(_)) => log::warn!("{error}; the event waits in the outbox"),
-            Err(error @ LogError::Fenced(_)) => log::error!("{error}, though outbox events have no fence"),
+            Err(error @ LogError::Unavailable(_)) => {
+                log::warn!("{error}; the event waits in the outbox");
+                false
+            }
+            Err(error @ LogError::Fenced(_)) => {
+                log::error!("{error}, though outbox events have no fence");
+                true
+            }
         }
     }
 
@@ -74,15 +86,19 @@ impl Outbox {
         Ok(())
     }
 
-    /// Publishes all that a former life of the product has left.
+    /// Publishes all that has waited at least so long. Says whether nothing is left of it.
     ///
     /// # Errors
     /// Where the store can't be read.
-    pub async fn publish_left_over(&self, age: Duration) -> Result<(), StoreError> {
-        for outgoing in self.store.unpublished(age, BATCH).await? {
-            self.publish(&outgoing).await;
+    pub async fn publish_left_over(&self, age: Duration) -> Result<bool, StoreError> {
+        let waiting = self.store.unpublished(age, BATCH).await?;
+        let is_all = waiting.len() < BATCH;
+        for outgoing in &waiting {
+            if !self.try_publish(outgoing).await {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(is_all)
     }
 
     /// Waits a little until what is published is forgotten, so that the next life has nothing to publish again.
@@ -95,17 +111,17 @@ impl Outbox {
         }
     }
 
-    async fn sweep(self) {
+    /// Publishes what a former life has left, and from then on what could not be published.
+    async fn catch_up(self) {
         let mut age = Duration::ZERO;
         loop {
-            if let Err(error) = self.publish_left_over(age).await {
-                log::warn!("the outbox can't be swept: {error}");
+            match self.publish_left_over(age).await {
+                Ok(true) => self.left.notified().await,
+                Ok(false) => {}
+                Err(error) => log::warn!("the outbox can't be read: {error}"),
             }
-            if let Err(error) = self.store.forget_keys(KEYS_LAST).await {
-                log::warn!("old idempotency keys can't be forgotten: {error}");
-            }
-            actix_rt::time::sleep(SWEEP_EVERY).await;
-            age = SWEEP_AGE;
+            age = AGAIN_AFTER;
+            actix_rt::time::sleep(AGAIN_AFTER).await;
         }
     }
 }

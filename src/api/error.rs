@@ -124,6 +124,18 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "job_finished", "this job has ended already")
     }
 
+    /// The job runs or has completed.
+    #[must_use]
+    pub fn job_not_retryable() -> Self {
+        Self::new(StatusCode::CONFLICT, "job_not_retryable", "only a job that waits, or was cancelled or given up, can be tried again")
+    }
+
+    /// The job runs.
+    #[must_use]
+    pub fn job_running() -> Self {
+        Self::new(StatusCode::CONFLICT, "job_running", "this job runs; cancel it instead")
+    }
+
     /// This path knows other methods.
     #[must_use]
     pub fn method_not_allowed(allow: &'static str) -> Self {

@@ -12,22 +12,27 @@ use serde::Serialize;
 use super::{body, error::ApiError, identity::Identity};
 use crate::{
     channel::Channel,
-    failure::FailureCode,
-    id::{JobId, StreamId, WorkerId},
-    job::{Claimed, JobView, Kind, State},
+    failure::{Failure, FailureCode},
+    id::{JobId, StreamId},
+    job::{JobView, Kind, State},
     store::{JobFilter, Stopping},
     wake::Wakeup,
     worker::ending,
 };
 
+/// What a state may be called.
+pub const STATES: &str = "must be one of available, scheduled, running, retryable, completed, cancelled, discarded";
 /// How long stopping a waiting job may take before it is anybody's again.
-const HOLD: Duration = Duration::from_secs(10);
+pub const HOLD: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
     #[serde(flatten)]
     job: JobView,
+    /// How many of its kind begin before it, and one; where it waits for nothing but its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_position: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<Partial>,
 }
@@ -60,9 +65,14 @@ struct StopAccepted {
 /// # Errors
 /// Where this person has no such job, or the store can't be read.
 pub async fn show(state: Data<super::State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    let job = state.store.job(identity.user_id(), job_id(&id)?).await?.ok_or_else(ApiError::job_not_found)?;
+    let id = job_id(&id)?;
+    let job = state.store.job(identity.user_id(), id).await?.ok_or_else(ApiError::job_not_found)?;
+    let queue_position = match job.state {
+        State::Available => state.store.position(identity.user_id(), id).await?,
+        _ => None,
+    };
     let partial = partial(&state, &identity, &job).await;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Shown { job, partial }))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Shown { job, queue_position, partial }))
 }
 
 /// What has been told of a text, for who has missed its beginning: a user's channel has no history.
@@ -84,7 +94,7 @@ pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRe
     let query = body::query(request.query_string())?;
     let limit = body::limit(&query)?;
     let filter = JobFilter {
-        state: body::parameter(&query, "state", "must be one of available, scheduled, running, retryable, completed, cancelled, discarded")?,
+        state: body::parameter(&query, "state", STATES)?,
         kind: body::parameter(&query, "kind", "must be one of ai_chat_response, generate_text, generate_image, process_upload")?,
         before: body::parameter(&query, "before", "must be the id of a job")?,
         limit: limit + 1,
@@ -102,25 +112,38 @@ pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRe
 /// Where it has ended, this person has no such job, or the store can't be written.
 pub async fn stop(state: Data<super::State>, identity: Identity, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let id = job_id(&id)?;
-    match state.store.stop_job(identity.user_id(), id, HOLD).await? {
-        Stopping::Held { worker, job } => end_held(&state, worker, &job).await?,
-        Stopping::Running => state.wakeups.send(Wakeup::Stop(id)),
-        Stopping::Finished => return Err(ApiError::job_finished()),
-        Stopping::Unknown => return Err(ApiError::job_not_found()),
-    }
+    let stopping = state.store.stop_job(identity.user_id(), id, HOLD).await?;
+    stopped(&state, id, stopping, FailureCode::Cancelled.into()).await?;
     Ok(HttpResponse::Accepted().json(StopAccepted { job_id: id }))
 }
 
-/// Ends a job that no worker has, with its terminal event.
-async fn end_held(state: &super::State, worker: WorkerId, job: &Claimed) -> Result<(), ApiError> {
+/// Goes on where the store was asked to stop a job: one that no worker has ends here, with its terminal event, as `failure`
+/// says; a worker is told.
+///
+/// # Errors
+/// Where it has ended, there is no such job, or the store can't be written.
+pub async fn stopped(state: &super::State, id: JobId, stopping: Stopping, failure: Failure) -> Result<(), ApiError> {
+    let (worker, job) = match stopping {
+        Stopping::Held { worker, job } => (worker, job),
+        Stopping::Running => {
+            state.wakeups.send(Wakeup::Stop(id));
+            return Ok(());
+        }
+        Stopping::Finished => return Err(ApiError::job_finished()),
+        Stopping::Unknown => return Err(ApiError::job_not_found()),
+    };
     let work = job.work.as_ref().ok();
     let told = ending::told_so_far(&*state.log, job.fence.job, work).await;
-    let ending = ending::of_failure(job.fence.job, &job.user, work, FailureCode::Cancelled.into(), told);
+    let ending = ending::of_failure(job.fence.job, &job.user, work, failure, told);
     ending::end(&*state.store, &state.outbox, worker, job.fence, ending).await?;
     state.store.retire(worker).await?;
     Ok(())
 }
 
-fn job_id(text: &str) -> Result<JobId, ApiError> {
+/// The id of a job, from a path.
+///
+/// # Errors
+/// Where it can be none.
+pub fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|_| ApiError::job_not_found())
 }

@@ -18,6 +18,7 @@ mod models;
 mod ops;
 mod personas;
 mod presence;
+mod queue;
 mod session;
 
 use std::{
@@ -102,6 +103,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/jobs/{id}",      "GET, HEAD, DELETE").route(get().to(jobs::show)).route(delete().to(jobs::stop)))
         .service(at("/api/personas",       "GET, HEAD").route(get().to(personas::list)))
         .service(at("/api/personas/{id}",  "GET, HEAD, PUT, DELETE").route(get().to(personas::show)).route(put().to(personas::put)).route(delete().to(personas::delete)))
+        .service(at("/api/admin/jobs",     "GET, HEAD").route(get().to(queue::list)))
+        .service(at("/api/admin/jobs/{id}",              "GET, HEAD").route(get().to(queue::show)))
+        .service(at("/api/admin/jobs/{id}/retry",        "POST").route(post().to(queue::retry)))
+        .service(at("/api/admin/jobs/{id}/cancel",       "POST").route(post().to(queue::cancel)))
+        .service(at("/api/admin/jobs/{id}/discard",      "POST").route(post().to(queue::discard)))
+        .service(at("/api/admin/queue",    "GET, HEAD").route(get().to(queue::stats)))
+        .service(at("/api/admin/queue/kinds/{kind}",     "PUT").route(put().to(queue::pause)))
+        .service(at("/api/admin/queue/limits/{scope}",   "PUT, DELETE").route(put().to(queue::limit)).route(delete().to(queue::lift)))
         .default_service(web::to(async || Err::<&str, _>(ApiError::not_found())));
 }
 

@@ -79,6 +79,12 @@ impl Settings {
         };
         wrong.unless(config)
     }
+
+    /// The administrator's token, to be shown to a server.
+    #[must_use]
+    pub fn admin_token(&self) -> Option<&str> {
+        self.service.admin_token()
+    }
 }
 
 #[cfg(test)]

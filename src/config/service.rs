@@ -1,6 +1,10 @@
 //! Settings of the service: where it listens, how, and how it stops.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -66,7 +70,24 @@ pub enum Tls {
     },
 }
 
+impl ServiceConfig {
+    /// Where the server can be reached from its own machine.
+    #[must_use]
+    pub fn reachable(&self) -> SocketAddr {
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        address
+    }
+}
+
 impl ServiceSettings {
+    /// The administrator's token as it is given, to be shown to a server.
+    pub(super) fn admin_token(&self) -> Option<&str> {
+        self.admin_token.as_deref()
+    }
+
     pub(super) fn read(&self, wrong: &mut Wrong) -> ServiceConfig {
         ServiceConfig {
             listen: self.listen.parse().unwrap_or_else(|_| {

@@ -3,11 +3,14 @@
 //! A file's name is random, 122 bits of it: who has the URL may see the picture, nobody can guess it, and what it names
 //! never changes. Refuses to serve a name it did not make.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
+
+/// After how long a file that nobody has finished is what a crash has left.
+const UNFINISHED_AFTER: Duration = Duration::from_hours(1);
 
 /// Where clients find what is stored.
 pub const URL_PREFIX: &str = "/media/";
@@ -122,6 +125,31 @@ impl MediaStore {
             Err(error) => Err(error),
         }
     }
+
+    /// Takes away what is older than `age`, where one is given, and what a crash has left unfinished.
+    ///
+    /// # Errors
+    /// Where the folder can't be read; a file that can't be removed is logged and left.
+    pub async fn forget(&self, age: Option<Duration>) -> io::Result<()> {
+        let mut entries = tokio::fs::read_dir(&*self.folder).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let keeps = if name.strip_suffix(".part").is_some_and(|name| own_name(name).is_some()) {
+                Some(UNFINISHED_AFTER)
+            } else {
+                age.filter(|_| own_name(name).is_some())
+            };
+            let is_old = async |keeps| io::Result::Ok(entry.metadata().await?.modified()?.elapsed().unwrap_or_default() >= keeps);
+            if let Some(keeps) = keeps
+                && is_old(keeps).await.unwrap_or(false)
+                && let Err(error) = tokio::fs::remove_file(entry.path()).await
+            {
+                log::warn!("{} can't be removed: {error}", entry.path().display());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn own_name(name: &str) -> Option<ImageType> {
@@ -133,6 +161,25 @@ fn own_name(name: &str) -> Option<ImageType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_old_is_forgotten_and_what_is_not_ours_is_left_alone() {
+        let folder = std::env::temp_dir().join(format!("persona-media-{}", Uuid::new_v4().simple()));
+        let media = MediaStore::open(folder.clone()).unwrap();
+        let name = |url: String| folder.join(url.strip_prefix(URL_PREFIX).unwrap());
+        let (old, new) =
+            (name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()), name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()));
+        let (cut, foreign) = (old.with_extension("png.part"), folder.join("notes.txt"));
+        for path in [&old, &cut, &foreign] {
+            let file = std::fs::File::create(path).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_hours(48)).unwrap();
+        }
+        media.forget(None).await.unwrap();
+        assert_eq!([&old, &new, &cut, &foreign].map(|path| path.exists()), [true, true, false, true]);
+        media.forget(Some(Duration::from_hours(24))).await.unwrap();
+        assert_eq!([&old, &new, &foreign].map(|path| path.exists()), [false, true, true]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn only_names_of_its_own_making_are_looked_up() {

@@ -14,4 +14,10 @@ pub static METRICS: &[&dyn Exposed] = &[
     &log::metrics::HOLES,
     &log::metrics::TOPICS,
     &log::metrics::LAG,
+    &worker::metrics::HEARTBEATS,
+    &worker::metrics::LEASES_LOST,
+    &worker::metrics::RESCUED,
+    &worker::metrics::WAITED,
+    &worker::metrics::RAN,
+    &worker::metrics::OUTCOMES,
 ];

@@ -45,7 +45,7 @@ use crate::{
         room::{Publish, ReadUpTo},
         watch::Watch,
     },
-    store::{SqliteStore, Store},
+    store::{Limit, SqliteStore, Store},
     token::Signer,
     wake::Wakeups,
     worker::{Tools, Worker},
@@ -89,15 +89,18 @@ impl Application {
         let outbox = Outbox::start(store.clone(), log.clone());
         let provider = config.providers.build().context("can't talk to providers")?;
         let tools = Tools {
-            worker: crate::id::WorkerId::new(),
             store: store.clone(),
             log: log.clone(),
             outbox: outbox.clone(),
             provider,
             media: media.clone(),
             wakeups: wakeups.clone(),
+            retention: config.queue.retention,
             context_tokens: config.generation.context_tokens,
         };
+        for Limit { scope, most } in &config.queue.limits {
+            store.set_limit(scope.clone(), Some(*most)).await.context("can't set the limits of jobs")?;
+        }
         let worker = Worker::start(tools, config.queue.worker).context("can't start the worker")?;
 
         let state = Data::new(State {

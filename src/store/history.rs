@@ -1,6 +1,6 @@
 //! What the store keeps of conversations.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 
@@ -48,4 +48,10 @@ pub struct Page {
 pub trait HistoryStore: Send + Sync {
     /// The newest messages of a channel before `before`, at most `limit`.
     async fn messages(&self, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError>;
+
+    /// The first channel, in order, that has messages and comes after this one.
+    async fn next_channel(&self, after: Option<&Channel>) -> Result<Option<Channel>, StoreError>;
+
+    /// Forgets up to `limit` messages of a channel that are at least so old, oldest first, and says how many.
+    async fn prune_messages(&self, channel: &Channel, age: Duration, limit: usize) -> Result<usize, StoreError>;
 }

@@ -20,7 +20,7 @@ pub use self::{
     outbox::{Idempotency, OutboxStore, Outgoing},
     personas::{Kept, MAX_PERSONAS_OF_ROOM, PersonaFilter, PersonaStore},
     queue::{Batch, Conclusion, Depth, Ending, Heartbeat, JobFilter, QueueStore, QueueUpkeep, Stopping, Then},
-    queue_admin::{AdminFilter, FailedAttempt, JobRecord, KindStats, Limit, QueueAdmin, Scope},
+    queue_admin::{AdminFilter, FailedAttempt, InvalidScope, JobRecord, KindStats, Limit, QueueAdmin, Scope},
     sqlite::SqliteStore,
 };
 use crate::{id::UserId, job::NewJob};
@@ -51,7 +51,7 @@ pub enum Accepted {
 
 /// Everything durable.
 #[async_trait]
-pub trait Store: HistoryStore + QueueStore + OutboxStore + PersonaStore + 'static {
+pub trait Store: HistoryStore + QueueStore + QueueUpkeep + QueueAdmin + OutboxStore + PersonaStore + 'static {
     /// Takes a user's request, all of it or nothing; durable when this returns.
     async fn accept(&self, request: Request) -> Result<Accepted, StoreError>;
 

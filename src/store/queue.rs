@@ -56,7 +56,7 @@ pub enum Then {
         /// Its worker died with it.
         crash: bool,
     },
-    /// It waits until `pause` has passed; this is no failure.
+    /// It waits until `pause` has passed; this is neither a failure nor an attempt.
     Snooze { pause: Duration },
     /// It is available again at once, as if it had not been begun.
     GiveBack,

@@ -1,13 +1,13 @@
 //! What an operator may ask of the queue.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Stopping, StoreError};
 use crate::{
-    id::{JobId, UserId, WorkerId},
+    id::{JobId, UserId, WorkerId, is_plain_id},
     job::{JobView, Kind, Priority, State},
     timestamp::Timestamp,
 };
@@ -65,8 +65,42 @@ pub enum Scope {
     Provider(String),
 }
 
+/// The text is no scope of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is user, kind:KIND or provider:NAME")]
+pub struct InvalidScope;
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        match text.split_once(':') {
+            None if text == "user" => Ok(Self::User),
+            Some(("kind", kind)) => kind.parse().map(Self::Kind).map_err(|_| InvalidScope),
+            Some(("provider", name)) if is_plain_id(name) => Ok(Self::Provider(name.to_owned())),
+            _ => Err(InvalidScope),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User => f.write_str("user"),
+            Self::Kind(kind) => write!(f, "kind:{kind}"),
+            Self::Provider(name) => write!(f, "provider:{name}"),
+        }
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A limit that is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limit {
     pub scope: Scope,
     /// The most that may run at once, all workers together.

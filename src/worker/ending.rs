@@ -29,6 +29,12 @@ pub fn of_generation(job: JobId, owner: &UserId, result: Generated) -> Ending {
     Ending { state: State::Completed, result: Some(result), error: None, message: None, outgoing: Some(outgoing) }
 }
 
+/// The end of a job that is done and that nobody is told of.
+#[must_use]
+pub fn in_silence() -> Ending {
+    Ending { state: State::Completed, result: None, error: None, message: None, outgoing: None }
+}
+
 /// The end of a job without a result: a reply keeps what there is of it.
 #[must_use]
 pub fn of_failure(job: JobId, owner: &UserId, work: Option<&Work>, failure: Failure, partial: Option<Running>) -> Ending {

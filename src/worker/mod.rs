@@ -1,16 +1,31 @@
 //! The worker: takes jobs from the queue, does them, and publishes what comes of them.
 //!
-//! An actix system of its own on a thread of its own: a [`poller`] claims for all [`executor`]s at once and renews their
-//! leases, a [`rescuer`] takes back what a dead worker has left. What a job does stands in [`jobs`], one file a kind; how it
-//! ends in [`ending`]. Refuses to know who listens: it never imports the service.
+//! ```text
+//!   store ──claim──▶ poller ──▶ buffer ──▶ executor ──▶ attempt: jobs, one file a kind
+//!     ▲ ▲               ▲                     │           │
+//!     │ └──conclude── completer ◀─────────────┘           └──▶ publisher ──▶ log
+//!     └─renew─ heartbeat, on a thread of its own
+//! ```
+//! An actix system of its own on a thread of its own. The [`poller`] claims for all [`executor`]s at once; what it has claimed
+//! waits shortly in the [`buffer`]. Every [`attempt`] comes to one conclusion, which the [`completer`] writes, many at once.
+//! The [`heartbeat`] renews the [`lease`] that all of it stands on; a [`rescuer`] takes over what a dead worker has left, and
+//! [`periodic`] jobs keep house. What a job does stands in [`jobs`], how it ends in [`ending`]. Refuses to know who listens: it
+//! never imports the service.
 
+pub mod attempt;
+pub mod buffer;
+pub mod completer;
 pub mod ending;
 pub mod executor;
+pub mod heartbeat;
 pub mod jobs;
+pub mod lease;
 pub mod metrics;
+pub mod periodic;
 pub mod poller;
 pub mod publisher;
 pub mod rescuer;
+pub mod rest;
 pub mod tokens;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
@@ -19,18 +34,24 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use self::{
+    heartbeat::{Beating, Heartbeat, Pulse},
+    jobs::housekeeping::Retention,
+    lease::Leases,
     poller::{Poller, StopClaiming},
-    rescuer::Rescuer,
 };
-use crate::{id::WorkerId, log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
+use crate::{log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
 
 /// How jobs are run; all are settings.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerConfig {
     /// Jobs that run at once.
     pub slots: usize,
-    /// How long a job stays claimed without a sign of life.
+    /// How long jobs stay claimed without a sign of life of their worker.
     pub lease: Duration,
+    /// How long one attempt at a job may take.
+    pub job_limit: Duration,
+    /// How long an idle worker rests at most before it looks for jobs by itself.
+    pub rest_at_most: Duration,
     /// How long a stop waits for running jobs.
     pub stop_within: Duration,
 }
@@ -38,8 +59,6 @@ pub struct WorkerConfig {
 /// What jobs are done with.
 #[derive(Clone)]
 pub struct Tools {
-    /// Who does them.
-    pub worker: WorkerId,
     pub store: Arc<dyn Store>,
     pub log: Arc<dyn EventLog>,
     pub outbox: Outbox,
@@ -48,6 +67,7 @@ pub struct Tools {
     pub wakeups: Wakeups,
     /// How many tokens a reply and what it is shown of its room may have together.
     pub context_tokens: u32,
+    pub retention: Retention,
 }
 
 /// A worker that runs on its thread until it is stopped.
@@ -78,12 +98,21 @@ impl Worker {
 }
 
 async fn run(tools: Tools, config: WorkerConfig, stopped: oneshot::Receiver<()>) {
-    let rescuer = Rescuer::new(tools.clone(), config.lease).start();
-    let poller = Poller::new(tools, config).start();
+    let (leases, begun) = Leases::begin(config.lease);
+    let pulse = Pulse::default();
+    pulse.beat();
+    let poller = Poller::create(|ctx| Poller::new(tools.clone(), config, leases.clone(), pulse.clone(), &ctx.address()));
+    let beating = Beating { store: tools.store.clone(), leases, poller: poller.clone(), pulse, patience: config.job_limit + config.lease };
+    let heartbeat = match Heartbeat::start(beating, begun) {
+        Ok(heartbeat) => heartbeat,
+        // Nothing is done under leases that nobody renews.
+        Err(error) => return log::error!("the worker can't start: {error}"),
+    };
+    periodic::start(&tools);
     // An error means that whoever could stop it is gone: a stop as well.
     let _ = stopped.await;
     if let Err(error) = poller.send(StopClaiming).await {
         log::error!("the poller is gone: {error}");
     }
-    drop(rescuer);
+    heartbeat.stop();
 }

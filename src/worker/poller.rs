@@ -1,38 +1,58 @@
-//! The poller: claims jobs for all executors of this process, and renews their leases.
+//! The poller: claims jobs for all executors of this process.
 //!
-//! One claim serves every free executor. It looks when it is woken, when a job's time comes, after a full batch at once, and
-//! otherwise now and then, since a wake-up may be lost. Refuses to run jobs itself, so that no job can hold up the leases of
-//! the others.
+//! One claim serves every executor that is free or soon will be. It looks when it is woken, when executors run low, after a
+//! claim that left some at once, when a job's time comes, and otherwise now and then, since a wake-up may be lost; the longer
+//! nothing comes, the more seldom, so that an idle worker asks about twice a minute. Of workers that are woken together, those
+//! that came too late before wait a little the next time. Refuses to run jobs itself, and to renew leases: no job can hold
+//! that up.
 
-use std::{collections::HashMap, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::sync::{broadcast::error::RecvError, oneshot};
+use tokio::{
+    sync::{Semaphore, broadcast::error::RecvError},
+    time::timeout,
+};
 
 use super::{
-    Tools, WorkerConfig,
-    executor::{Abort, Execute, Executor, Reason},
+    Tools, WorkerConfig, attempt,
+    buffer::{Buffer, Held},
+    completer::Completer,
+    executor::{Abort, Executor, Reason, Shared, Which},
+    heartbeat::Pulse,
+    lease::{Lease, Leases, Moment},
     metrics,
+    rescuer::{Rescue, Rescuer},
+    rest::{Herd, Rest},
 };
 use crate::{
     id::JobId,
-    job::{Claimed, Fence},
-    store::{Heartbeat, StoreError},
+    job::Fence,
+    store::{Batch, Store, StoreError, Then},
     wake::Wakeup,
 };
 
-/// How often it looks without being woken.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long it waits after the store has failed.
-const AFTER_FAULT: Duration = Duration::from_millis(500);
+/// The most that one claim asks for.
+const CLAIM: usize = 500;
+/// How often the worker's thread shows that it isn't stuck.
+const PULSE: Duration = Duration::from_millis(500);
+/// How long what was given back may take to be written.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 
-/// An executor is free again.
+/// Executors want more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Freed {
-    pub fence: Fence,
-    pub executor: Addr<Executor>,
-}
+pub struct Wanted;
+
+/// Somebody asked to stop these while no wake-up came through.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StopAsked(pub Vec<Fence>);
+
+/// Whatever was held under this lease is no longer this worker's.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LeaseLost(pub Arc<Lease>);
 
 /// Claim nothing more; give running jobs a while, then have them given back. Answers when nothing runs.
 #[derive(Message)]
@@ -47,122 +67,179 @@ struct Woken(Wakeup);
 pub struct Poller {
     tools: Tools,
     config: WorkerConfig,
-    idle: Vec<Addr<Executor>>,
-    running: HashMap<JobId, (Fence, Addr<Executor>)>,
-    /// A claim is on its way; another look is wanted after it.
-    claiming: bool,
+    leases: Leases,
+    pulse: Pulse,
+    buffer: Rc<Buffer>,
+    completer: Rc<Completer>,
+    executors: Vec<Addr<Executor>>,
+    rescuer: Addr<Rescuer>,
+    /// Taken while a look is under way.
+    looking: Arc<Semaphore>,
+    /// Another look is wanted after it.
     look_again: bool,
-    stopping: Stopping,
+    is_stopping: bool,
+    rest: Rest,
+    herd: Herd,
     next_look: Option<SpawnHandle>,
 }
 
-/// How far a stop has come.
-enum Stopping {
-    No,
-    /// Nothing is claimed any more; who waits is told when nothing runs.
-    Wanted(oneshot::Sender<()>),
-    Done,
+/// One look, no longer than a lease lasts: what would come later would be void.
+async fn look(store: Arc<dyn Store>, lease: Arc<Lease>, room: usize, only_asks: bool) -> Result<Found, StoreError> {
+    let look = async {
+        if only_asks {
+            let due = store.next_look(lease.worker).await?;
+            if due.is_none_or(|due| !due.is_zero()) {
+                return Ok(Found::Nothing(due));
+            }
+        }
+        let batch = store.claim(lease.worker, room, lease.lasts).await?;
+        metrics::CLAIMS.inc();
+        if !batch.jobs.is_empty() || batch.more || batch.lost {
+            return Ok(Found::Jobs(batch));
+        }
+        metrics::EMPTY_CLAIMS.inc();
+        store.next_look(lease.worker).await.map(Found::Nothing)
+    };
+    timeout(lease.lasts, look).await.unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".into())))
+}
+
+/// What a look has found.
+enum Found {
+    Jobs(Batch),
+    /// Nothing; there may be something after so long.
+    Nothing(Option<Duration>),
 }
 
 impl Poller {
-    /// A poller with as many executors as the settings say.
+    /// A poller with as many executors as the settings say; to be called in its own context.
     #[must_use]
-    pub fn new(tools: Tools, config: WorkerConfig) -> Self {
-        Self { tools, config, idle: Vec::new(), running: HashMap::new(), claiming: false, look_again: false, stopping: Stopping::No, next_look: None }
+    pub fn new(tools: Tools, config: WorkerConfig, leases: Leases, pulse: Pulse, me: &Addr<Self>) -> Self {
+        let asked = me.clone();
+        let buffer = Buffer::new(move || asked.do_send(Wanted));
+        let completer = Completer::start(tools.clone());
+        let shared = Rc::new(Shared { tools: tools.clone(), buffer: buffer.clone(), completer: completer.clone(), limit: config.job_limit });
+        let executors = (0..config.slots).map(|_| Executor::new(shared.clone()).start()).collect();
+        let rescuer = Rescuer::new(tools.clone(), leases.clone(), completer.clone()).start();
+        Self {
+            tools,
+            config,
+            leases,
+            pulse,
+            buffer,
+            completer,
+            executors,
+            rescuer,
+            looking: Arc::new(Semaphore::new(1)),
+            look_again: false,
+            is_stopping: false,
+            rest: Rest::new(config.rest_at_most),
+            herd: Herd::default(),
+            next_look: None,
+        }
     }
 
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        if self.claiming || !matches!(self.stopping, Stopping::No) || self.idle.is_empty() {
-            self.look_again = self.claiming;
+    /// Looks for jobs, at once; `only_asks` where nobody said that there are any.
+    fn look(&mut self, only_asks: bool, ctx: &mut Context<Self>) {
+        let room = self.buffer.room().min(CLAIM);
+        if self.is_stopping || room == 0 {
             return;
         }
-        self.claiming = true;
-        let (store, worker, free, lease) = (self.tools.store.clone(), self.tools.worker, self.idle.len(), self.config.lease);
-        let claim = async move {
-            let batch = store.claim(worker, free, lease).await?;
-            let due = if batch.jobs.is_empty() && !batch.more { store.next_look(worker).await? } else { None };
-            Ok((batch.jobs, batch.more, due))
+        let Ok(turn) = self.looking.clone().try_acquire_owned() else {
+            self.look_again = true;
+            return;
         };
-        ctx.spawn(claim.into_actor(self).map(move |claimed, poller, ctx| poller.take(claimed, ctx)));
+        let (store, lease, sent) = (self.tools.store.clone(), self.leases.current(), Moment::now());
+        let look = look(store, lease.clone(), room, only_asks);
+        ctx.spawn(look.into_actor(self).map(move |found, poller, ctx| {
+            drop(turn);
+            poller.take(found, &lease, sent, ctx);
+        }));
     }
 
-    fn take(&mut self, claimed: Result<(Vec<Claimed>, bool, Option<Duration>), StoreError>, ctx: &mut Context<Self>) {
-        self.claiming = false;
+    fn take(&mut self, found: Result<Found, StoreError>, lease: &Arc<Lease>, sent: Moment, ctx: &mut Context<Self>) {
         let again = std::mem::take(&mut self.look_again);
-        match claimed {
-            Ok((jobs, more, due)) => {
-                metrics::CLAIMS.inc();
-                metrics::EMPTY_CLAIMS.add(u64::from(jobs.is_empty()));
-                for job in jobs {
-                    self.hand_out(job);
+        match found {
+            Ok(Found::Jobs(batch)) => {
+                self.rest.end();
+                self.herd.came_in_time();
+                self.hand_out(batch, lease, sent);
+                self.look(false, ctx);
+            }
+            Ok(Found::Nothing(due)) => {
+                self.herd.came_too_late();
+                if due == Some(Duration::ZERO) {
+                    self.rescuer.do_send(Rescue);
                 }
-                let pause = if more || again { Duration::ZERO } else { due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
-                self.look_in(pause, ctx);
+                let pause = if again { Duration::ZERO } else { self.rest.next(due, rand::random()) };
+                self.look_in(pause, !again, ctx);
             }
             Err(error) => {
                 log::error!("no jobs can be claimed: {error}");
-                self.look_in(AFTER_FAULT, ctx);
+                // The answer may be lost and the claim be made: what it has claimed must not live on with this lease.
+                self.leases.succeed(lease);
+                let pause = self.rest.after_fault(rand::random());
+                self.look_in(pause, false, ctx);
             }
         }
-        self.settle();
     }
 
-    fn hand_out(&mut self, job: Claimed) {
-        // Asked for as many as are idle; only a stop in between could leave too few, and then leases run out by themselves.
-        let Some(executor) = self.idle.pop() else { return };
-        self.running.insert(job.fence.job, (job.fence, executor.clone()));
-        executor.do_send(Execute(job));
+    fn hand_out(&mut self, batch: Batch, lease: &Arc<Lease>, sent: Moment) {
+        if batch.lost && self.leases.give_up(lease) {
+            return self.give_up(lease);
+        }
+        if batch.jobs.is_empty() {
+            return;
+        }
+        lease.renewed(sent);
+        lease.hold(batch.jobs.len());
+        if self.is_stopping || !lease.holds() {
+            // Where giving it back comes too late as well, it is rescued.
+            return self.give_back(batch.jobs.into_iter().map(|job| Held { job, lease: lease.clone() }).collect());
+        }
+        self.buffer.put(batch.jobs, lease);
     }
 
-    fn look_in(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+    fn give_back(&self, jobs: Vec<Held>) {
+        for Held { job, lease } in jobs {
+            self.completer.put(job.fence, metrics::of(&job), Then::GiveBack, lease);
+        }
+    }
+
+    fn give_up(&self, lease: &Arc<Lease>) {
+        let (lost, kept): (Vec<_>, Vec<_>) = self.buffer.drain().into_iter().partition(|held| held.lease.worker == lease.worker);
+        lease.release(lost.len());
+        for Held { job, lease } in kept {
+            self.buffer.put(vec![job], &lease);
+        }
+        self.tell_all(Abort(Which::AllOf(lease.worker), Reason::LeaseLost));
+    }
+
+    fn tell_all(&self, abort: Abort) {
+        for executor in &self.executors {
+            executor.do_send(abort);
+        }
+    }
+
+    /// Stops a job, wherever in this process it is.
+    fn stop_job(&self, job: JobId) {
+        let Some(Held { job, lease }) = self.buffer.take_out(job) else {
+            return self.tell_all(Abort(Which::One(job), Reason::Asked));
+        };
+        let (tools, completer) = (self.tools.clone(), self.completer.clone());
+        actix_rt::spawn(async move {
+            let then = attempt::cancel(&tools, &job).await;
+            completer.put(job.fence, metrics::of(&job), then, lease);
+        });
+    }
+
+    fn look_in(&mut self, pause: Duration, only_asks: bool, ctx: &mut Context<Self>) {
         if let Some(planned) = self.next_look.take() {
             ctx.cancel_future(planned);
         }
         if pause.is_zero() {
-            self.look(ctx);
+            self.look(only_asks, ctx);
         } else {
-            self.next_look = Some(ctx.run_later(pause, Self::look));
-        }
-    }
-
-    fn renew(&mut self, ctx: &mut Context<Self>) {
-        if self.running.is_empty() {
-            return;
-        }
-        let fences: Vec<Fence> = self.running.values().map(|(fence, _)| *fence).collect();
-        let (store, worker, lease) = (self.tools.store.clone(), self.tools.worker, self.config.lease);
-        let renew = async move { store.heartbeat(worker, lease).await };
-        ctx.spawn(renew.into_actor(self).map(move |heartbeat, poller, _| match heartbeat {
-            Ok(heartbeat) => poller.heed(&fences, &heartbeat),
-            Err(error) => log::error!("leases can't be renewed: {error}"),
-        }));
-    }
-
-    /// Stops what has lost its lease, or was asked to stop while no wake-up came through.
-    fn heed(&self, asked: &[Fence], heartbeat: &Heartbeat) {
-        for fence in asked.iter().filter(|_| !heartbeat.alive) {
-            self.abort(fence.job, Reason::LeaseLost);
-        }
-        for fence in &heartbeat.cancel_asked {
-            self.abort(fence.job, Reason::Asked);
-        }
-    }
-
-    /// Tells whoever waits for the stop, once nothing runs.
-    fn settle(&mut self) {
-        let busy = !self.running.is_empty() || self.claiming;
-        if busy || !matches!(self.stopping, Stopping::Wanted(_)) {
-            return;
-        }
-        if let Stopping::Wanted(settled) = std::mem::replace(&mut self.stopping, Stopping::Done) {
-            // Who no longer waits needn't be told.
-            let _ = settled.send(());
-        }
-    }
-
-    fn abort(&self, job: JobId, reason: Reason) {
-        if let Some((fence, executor)) = self.running.get(&job) {
-            executor.do_send(Abort(*fence, reason));
+            self.next_look = Some(ctx.run_later(pause, move |poller, ctx| poller.look(only_asks, ctx)));
         }
     }
 }
@@ -171,7 +248,6 @@ impl Actor for Poller {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.idle = (0..self.config.slots).map(|_| Executor::new(self.tools.clone(), ctx.address()).start()).collect();
         let mut wakeups = self.tools.wakeups.listen();
         let me = ctx.address();
         actix_rt::spawn(async move {
@@ -183,8 +259,22 @@ impl Actor for Poller {
                 }
             }
         });
-        ctx.run_interval(self.config.lease / 3, Self::renew);
-        self.look(ctx);
+        ctx.run_interval(PULSE, |poller, _| poller.pulse.beat());
+        ctx.run_interval(self.config.lease / 2, |poller, _| {
+            // An idle worker learns from its looks that somebody has died.
+            if poller.leases.all().iter().any(|lease| lease.held() > 0) {
+                poller.rescuer.do_send(Rescue);
+            }
+        });
+        self.look(false, ctx);
+    }
+}
+
+impl Handler<Wanted> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, _: Wanted, ctx: &mut Context<Self>) {
+        self.look(false, ctx);
     }
 }
 
@@ -193,36 +283,57 @@ impl Handler<Woken> for Poller {
 
     fn handle(&mut self, Woken(wakeup): Woken, ctx: &mut Context<Self>) {
         match wakeup {
-            Wakeup::Jobs => self.look(ctx),
-            Wakeup::Stop(job) => self.abort(job, Reason::Asked),
+            Wakeup::Jobs => self.look_in(self.herd.pause(rand::random()), false, ctx),
+            Wakeup::Stop(job) => self.stop_job(job),
         }
     }
 }
 
-impl Handler<Freed> for Poller {
+impl Handler<StopAsked> for Poller {
     type Result = ();
 
-    fn handle(&mut self, Freed { fence, executor }: Freed, ctx: &mut Context<Self>) {
-        self.running.remove(&fence.job);
-        self.idle.push(executor);
-        self.settle();
-        self.look(ctx);
+    fn handle(&mut self, StopAsked(fences): StopAsked, _: &mut Context<Self>) {
+        for fence in fences {
+            self.stop_job(fence.job);
+        }
+    }
+}
+
+impl Handler<LeaseLost> for Poller {
+    type Result = ();
+
+    fn handle(&mut self, LeaseLost(lease): LeaseLost, ctx: &mut Context<Self>) {
+        self.give_up(&lease);
+        self.look(false, ctx);
     }
 }
 
 impl Handler<StopClaiming> for Poller {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: StopClaiming, ctx: &mut Context<Self>) -> Self::Result {
-        ctx.run_later(self.config.stop_within, |poller, _| {
-            for job in poller.running.keys() {
-                poller.abort(*job, Reason::GivenBack);
+    fn handle(&mut self, _: StopClaiming, _: &mut Context<Self>) -> Self::Result {
+        self.is_stopping = true;
+        self.give_back(self.buffer.drain());
+        let (leases, executors, soft) = (self.leases.clone(), self.executors.clone(), self.config.stop_within);
+        let (store, looking) = (self.tools.store.clone(), self.looking.clone());
+        Box::pin(async move {
+            // What a claim that is under way brings is given back as well.
+            let _ = timeout(soft, looking.acquire()).await;
+            if timeout(soft, leases.settled()).await.is_err() {
+                for lease in leases.all() {
+                    for executor in &executors {
+                        executor.do_send(Abort(Which::AllOf(lease.worker), Reason::GivenBack));
+                    }
+                }
+                if timeout(GIVING_BACK, leases.settled()).await.is_err() {
+                    log::error!("some jobs could not be given back; they are rescued when the worker's lease is over");
+                }
             }
-        });
-        let (settled, wait) = oneshot::channel();
-        self.stopping = Stopping::Wanted(settled);
-        self.settle();
-        // An error means that the poller is gone, and with it all that ran.
-        Box::pin(async move { wait.await.unwrap_or(()) })
+            for lease in leases.all() {
+                if let Err(error) = store.retire(lease.worker).await {
+                    log::warn!("the worker can't be taken off the list: {error}");
+                }
+            }
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _};
 
-use super::Tools;
+use super::{Tools, jobs::Run, lease::Lease};
 use crate::{
     channel::Channel,
     event::{Chunk, Event, Fact, FinishReason, Usage},
@@ -39,12 +39,16 @@ pub enum Broken {
     /// It may have been paid for: asking again could pay twice.
     #[error("a picture that may have been paid for is lost: {0}")]
     PictureLost(String),
+    /// All that may use the provider at once do; no failure.
+    #[error("the provider is used by as many jobs as may use it")]
+    NoRoom(Duration),
 }
 
 /// One job's voice.
 pub struct Publisher<'a> {
     tools: &'a Tools,
     fence: Fence,
+    lease: &'a Lease,
     channel: Channel,
     progress_written: Option<Instant>,
 }
@@ -80,10 +84,10 @@ pub struct Strand {
 }
 
 impl<'a> Publisher<'a> {
-    /// The voice of the job that holds `fence`, on `channel`.
+    /// The voice of a job, on `channel`.
     #[must_use]
-    pub fn new(tools: &'a Tools, fence: Fence, channel: Channel) -> Self {
-        Self { tools, fence, channel, progress_written: None }
+    pub fn new(run: &Run<'a>, channel: Channel) -> Self {
+        Self { tools: run.tools, fence: run.fence, lease: run.lease, channel, progress_written: None }
     }
 
     /// Publishes one event.
@@ -91,6 +95,9 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// Where the log can't be reached, or the job has lost its lease.
     pub async fn tell(&self, fact: Fact) -> Result<(), Broken> {
+        if !self.lease.holds() {
+            return Err(LogError::Fenced(self.fence).into());
+        }
         let event = Event::now(self.channel.clone(), fact);
         self.tools.log.publish(Publication::fenced(&event, self.fence)).await?;
         Ok(())
@@ -113,7 +120,7 @@ impl<'a> Publisher<'a> {
     /// As [`Self::note_progress`].
     pub async fn note_stage(&mut self, percent: u8, message: &str) -> Result<(), Broken> {
         self.progress_written = Some(Instant::now());
-        if self.tools.store.progress(self.tools.worker, self.fence, percent, message).await? {
+        if self.tools.store.progress(self.lease.worker, self.fence, percent, message).await? {
             Ok(())
         } else {
             Err(LogError::Fenced(self.fence).into())

@@ -1,81 +1,82 @@
-//! The rescuer: takes back the jobs of workers that have died.
+//! The rescuer: takes over the jobs of workers that have died.
 //!
-//! A running job whose lease is over belongs to nobody: it counts as failed, and is tried again or given up, with its one
-//! terminal event. Refuses to touch a job whose lease still runs.
+//! A job whose worker's lease is over belongs to nobody. It is taken over under a new fence, so that nothing of the old attempt
+//! counts any more, and counts as crashed: it is tried again, or given up with its one terminal event. Refuses to touch a job
+//! whose worker still lives, and to run one.
 
-use std::time::Duration;
+use std::rc::Rc;
 
 use actix::prelude::*;
 
-use super::{Tools, ending};
-use crate::{
-    failure::{Failure, FailureCode},
-    job::{AfterFailure, Claimed, MAX_CRASHES, after_failure},
-    store::{StoreError, Then},
+use super::{
+    Tools, attempt,
+    completer::Completer,
+    lease::{Leases, Moment},
+    metrics,
 };
+use crate::store::StoreError;
 
-/// How many are taken back at once.
+/// How many are taken over at once.
 const BATCH: usize = 100;
 
-/// Takes back what nobody works on.
+/// Look for jobs whose worker has died.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Rescue;
+
+/// Takes over what nobody works on.
 pub struct Rescuer {
     tools: Tools,
-    lease: Duration,
+    leases: Leases,
+    completer: Rc<Completer>,
+    is_looking: bool,
 }
 
 impl Rescuer {
-    /// A rescuer that looks twice a lease.
+    /// A rescuer that takes jobs over as the worker that these leases belong to.
     #[must_use]
-    pub fn new(tools: Tools, lease: Duration) -> Self {
-        Self { tools, lease }
-    }
-
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        let (tools, lease) = (self.tools.clone(), self.lease);
-        let rescue = async move {
-            if let Err(error) = rescue(&tools, lease).await {
-                log::error!("abandoned jobs can't be rescued: {error}");
-            }
-        };
-        ctx.spawn(rescue.into_actor(self));
+    pub fn new(tools: Tools, leases: Leases, completer: Rc<Completer>) -> Self {
+        Self { tools, leases, completer, is_looking: false }
     }
 }
 
 impl Actor for Rescuer {
     type Context = Context<Self>;
+}
 
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.look(ctx);
-        ctx.run_interval(self.lease / 2, Self::look);
+impl Handler<Rescue> for Rescuer {
+    type Result = ();
+
+    fn handle(&mut self, _: Rescue, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_looking, true) {
+            return;
+        }
+        let (tools, leases, completer) = (self.tools.clone(), self.leases.clone(), self.completer.clone());
+        let rescue = async move {
+            if let Err(error) = rescue(&tools, &leases, &completer).await {
+                log::error!("abandoned jobs can't be rescued: {error}");
+            }
+        };
+        ctx.spawn(rescue.into_actor(self).map(|(), rescuer, _| rescuer.is_looking = false));
     }
 }
 
-async fn rescue(tools: &Tools, lease: Duration) -> Result<(), StoreError> {
+async fn rescue(tools: &Tools, leases: &Leases, completer: &Completer) -> Result<(), StoreError> {
     loop {
-        let abandoned = tools.store.abandoned(tools.worker, BATCH, lease).await?;
-        let full = abandoned.len() == BATCH;
-        for job in &abandoned {
-            take_back(tools, job).await?;
+        let (lease, sent) = (leases.current(), Moment::now());
+        // Where the answer is lost, what was taken over must not live on with this lease.
+        let abandoned = tools.store.abandoned(lease.worker, BATCH, lease.lasts).await.inspect_err(|_| leases.succeed(&lease))?;
+        if !abandoned.is_empty() {
+            lease.renewed(sent);
+            lease.hold(abandoned.len());
         }
-        if !full {
+        for job in &abandoned {
+            log::warn!("job {}: its worker has died with it", job.fence.job);
+            metrics::RESCUED.inc();
+            completer.conclude(job.fence, metrics::of(job), Some(attempt::after_crash(tools, job).await), lease.clone()).await;
+        }
+        if abandoned.len() < BATCH {
             return Ok(());
         }
     }
-}
-
-async fn take_back(tools: &Tools, job: &Claimed) -> Result<(), StoreError> {
-    let work = job.work.as_ref().ok();
-    log::warn!("job {}: attempt {} was abandoned", job.fence.job, job.fence.attempt);
-    let lost = Failure::from(FailureCode::WorkerLost);
-    let failure = match after_failure(job.failures + 1, job.crashes + 1 < MAX_CRASHES) {
-        _ if job.cancel_asked => FailureCode::Cancelled.into(),
-        AfterFailure::Retry(pause) => {
-            let then = Then::Retry { pause, error: lost.error, crash: true };
-            return ending::conclude(&*tools.store, tools.worker, job.fence, then).await.map(drop);
-        }
-        AfterFailure::Discard => lost,
-    };
-    let partial = ending::told_so_far(&*tools.log, job.fence.job, work).await;
-    let ending = ending::of_failure(job.fence.job, &job.user, work, failure, partial);
-    ending::end(&*tools.store, &tools.outbox, tools.worker, job.fence, ending).await.map(drop)
 }

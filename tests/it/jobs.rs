@@ -37,7 +37,10 @@ async fn a_job_is_shown_from_its_beginning_to_its_end() {
     let first = ada.generate("text", &json!({"prompt": "A poem"})).await;
     let waiting = ada.generate("text", &json!({"prompt": "A poem", "maxTokens": 1})).await;
     let waits = ada.get(&format!("/api/jobs/{waiting}")).await;
-    assert_eq!(waits, json!({"jobId": waiting, "kind": "generate_text", "state": "available", "attempt": 0, "createdAt": waits["createdAt"]}));
+    assert_eq!(
+        waits,
+        json!({"jobId": waiting, "kind": "generate_text", "state": "available", "attempt": 0, "createdAt": waits["createdAt"], "queuePosition": 1})
+    );
     let runs = ada.job_in(&first, "running").await;
     assert_eq!(
         (&runs["attempt"], runs["startedAt"].is_string(), &runs["finishedAt"], &runs["result"]),

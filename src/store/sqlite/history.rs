@@ -1,15 +1,15 @@
 //! Messages: writing one, reading a page of a channel.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, Insertable, JoinOnDsl, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    SqliteConnection, result::Error,
+    SqliteConnection, dsl::min, result::Error,
 };
 
 use super::{
-    SqliteStore, id_bytes,
+    SqliteStore, id_bytes, millis, now,
     schema::{message, outbox},
     unreadable,
 };
@@ -129,10 +129,39 @@ impl Row {
     }
 }
 
+fn next_channel(connection: &mut SqliteConnection, after: Option<&Channel>) -> Result<Option<Channel>, Error> {
+    let after = after.map(Channel::as_str).unwrap_or_default();
+    let next: Option<String> = message::table.filter(message::channel.gt(after)).select(min(message::channel)).get_result(connection)?;
+    next.map(|channel| channel.parse().map_err(|_| unreadable("channel"))).transpose()
+}
+
+fn prune(connection: &mut SqliteConnection, channel: &Channel, age: Duration, limit: usize) -> Result<usize, Error> {
+    let mark = MessageId::first_at(now() - millis(age));
+    let old: Vec<Vec<u8>> = message::table
+        .filter(message::channel.eq(channel.as_str()).and(message::id.lt(mark.as_bytes().as_slice())))
+        .order(message::id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(message::id)
+        .load(connection)?;
+    // They are the first of their channel, so what is not after the last of them is all of them.
+    let Some(last) = old.last() else { return Ok(0) };
+    diesel::delete(message::table.filter(message::channel.eq(channel.as_str()).and(message::id.le(last)))).execute(connection)
+}
+
 #[async_trait]
 impl HistoryStore for SqliteStore {
     async fn messages(&self, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<Page, StoreError> {
         let channel = channel.clone();
         self.readers.call(move |connection| page(connection, &channel, before, limit)).await
+    }
+
+    async fn next_channel(&self, after: Option<&Channel>) -> Result<Option<Channel>, StoreError> {
+        let after = after.cloned();
+        self.readers.call(move |connection| next_channel(connection, after.as_ref())).await
+    }
+
+    async fn prune_messages(&self, channel: &Channel, age: Duration, limit: usize) -> Result<usize, StoreError> {
+        let channel = channel.clone();
+        self.writer.call(move |connection| prune(connection, &channel, age, limit)).await
     }
 }

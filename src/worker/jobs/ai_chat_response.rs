@@ -31,7 +31,7 @@ pub(super) async fn run(run: Run<'_>, work: &Work, answer: &Answer) -> Result<En
         persona: answer.persona.clone(),
         restart: run.fence.attempt > 1,
     };
-    let mut publisher = Publisher::new(run.tools, run.fence, answer.channel.clone());
+    let mut publisher = Publisher::new(&run, answer.channel.clone());
     publisher.stream_text(&mut strand, provider.clone().text(request), run.streamed, false).await?;
     let finish_reason = run.streamed.done.as_ref().map_or(FinishReason::Stop, |done| done.finish_reason);
     let said = Said { content: run.streamed.text.clone(), provider: strand.provider.into(), finish_reason, failure: None };

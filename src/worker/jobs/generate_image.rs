@@ -70,7 +70,7 @@ struct Painting<'a> {
 
 impl<'a> Painting<'a> {
     fn new(run: &'a Run<'a>) -> Self {
-        let voice = Publisher::new(run.tools, run.fence, Channel::of_user(run.owner));
+        let voice = Publisher::new(run, Channel::of_user(run.owner));
         Self { run, voice, provider: run.tools.provider.name(), asked: false, percent: 0, drafts: Vec::new() }
     }
 

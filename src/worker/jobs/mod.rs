@@ -1,20 +1,22 @@
 //! What jobs do, one file a kind.
 //!
 //! A handler works until it is done or fails; that it is stopped it needn't know: its future is dropped, and with it
-//! whatever it waits for. Refuses to decide what follows from a failure: that is the executor's.
+//! whatever it waits for. Refuses to decide what follows from a failure: that is the attempt's.
 
 mod ai_chat_response;
 mod conversation;
 mod generate_image;
 mod generate_text;
+pub mod housekeeping;
 
 use super::{
-    Tools,
+    Tools, ending,
+    lease::Lease,
     publisher::{Broken, Streamed},
 };
 use crate::{
     id::UserId,
-    job::{Fence, State, Work},
+    job::{Fence, Work},
     store::Ending,
 };
 
@@ -22,8 +24,10 @@ use crate::{
 pub struct Run<'a> {
     pub tools: &'a Tools,
     pub fence: Fence,
+    /// What it may publish and note under.
+    pub lease: &'a Lease,
     pub owner: &'a UserId,
-    /// What it has said so far; the executor reads it where the job is stopped.
+    /// What it has said so far; the attempt reads it where the job is stopped.
     pub streamed: &'a mut Streamed,
 }
 
@@ -39,6 +43,7 @@ pub async fn run(run: Run<'_>, work: &Work) -> Result<Ending, Broken> {
             generate_text::run(run, request, *stream_id).await
         }
         Work::GenerateImage { prompt, size, model } => generate_image::run(run, prompt, *size, model.clone()).await,
-        Work::Noop {} => Ok(Ending { state: State::Completed, result: None, error: None, message: None, outgoing: None }),
+        Work::Noop {} => Ok(ending::in_silence()),
+        Work::Housekeeping { chore } => housekeeping::run(run, *chore).await,
     }
 }

@@ -46,7 +46,7 @@ const RETRY: &str = "update job set state = 2, run_at = ?, failures = failures +
     errors = json_insert(errors, '$[#]', json_object('at', ?, 'attempt', tries, 'error', ?, 'crash', json(iif(?, 'true', 'false'))))
     where id = ? and attempt = ? and worker = ? and state = 3";
 
-const SNOOZE: &str = "update job set state = 1, run_at = ?, worker = null, provider = null
+const SNOOZE: &str = "update job set state = 1, run_at = ?, tries = max(tries - 1, 0), worker = null, provider = null
     where id = ? and attempt = ? and worker = ? and state = 3";
 
 const GIVE_BACK: &str = "update job set state = 0, tries = max(tries - 1, 0), worker = null, provider = null
