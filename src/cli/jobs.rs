@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::config::{Settings, Tls};
@@ -110,10 +110,11 @@ async fn ask(client: Client, url: &str, token: &str, question: Question) -> Resu
     }
     let answer = request.send().await.with_context(|| format!("{url} doesn't answer"))?;
     let status = answer.status();
-    if status == StatusCode::NO_CONTENT {
+    let body = answer.bytes().await.with_context(|| format!("{url} breaks off"))?;
+    if body.is_empty() && status.is_success() {
         return Ok(json!({}));
     }
-    let answer: Value = answer.json().await.with_context(|| format!("{url} answers {status} and no JSON"))?;
+    let answer: Value = serde_json::from_slice(&body).with_context(|| format!("{url} answers {status} and no JSON"))?;
     if !status.is_success() {
         bail!("{} ({})", answer["detail"].as_str().unwrap_or("the server refuses"), answer["code"].as_str().unwrap_or(status.as_str()));
     }

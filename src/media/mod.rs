@@ -164,8 +164,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_old_is_forgotten_and_what_is_not_ours_is_left_alone() {
-        let folder = std::env::temp_dir().join(format!("persona-media-{}", Uuid::new_v4().simple()));
-        let media = MediaStore::open(folder.clone()).unwrap();
+        let made = tempfile::tempdir().unwrap();
+        let folder = made.path();
+        let media = MediaStore::open(folder.to_owned()).unwrap();
         let name = |url: String| folder.join(url.strip_prefix(URL_PREFIX).unwrap());
         let (old, new) =
             (name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()), name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()));
@@ -178,7 +179,6 @@ mod tests {
         assert_eq!([&old, &new, &cut, &foreign].map(|path| path.exists()), [true, true, false, true]);
         media.forget(Some(Duration::from_hours(24))).await.unwrap();
         assert_eq!([&old, &new, &foreign].map(|path| path.exists()), [false, true, true]);
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -23,7 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("realtime", &["log"]),
     ("worker", &["log", "store", "media", "providers", "outbox"]),
     ("api", &["log", "store", "media", "outbox", "realtime", "worker::ending"]),
-    ("config", &["log", "providers", "realtime", "worker"]),
+    ("config", &["log", "store::Limit", "store::Scope", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
     ("bench", &["server"]),
     ("check", &["log::Position", "realtime::cursor"]),

@@ -35,13 +35,13 @@ async fn a_job_is_shown_from_its_beginning_to_its_end() {
     let app = App::with(&[("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", "300")]);
     let ada = Person::new(&app, "Ada").await;
     let first = ada.generate("text", &json!({"prompt": "A poem"})).await;
+    let runs = ada.job_in(&first, "running").await;
     let waiting = ada.generate("text", &json!({"prompt": "A poem", "maxTokens": 1})).await;
     let waits = ada.get(&format!("/api/jobs/{waiting}")).await;
     assert_eq!(
         waits,
         json!({"jobId": waiting, "kind": "generate_text", "state": "available", "attempt": 0, "createdAt": waits["createdAt"], "queuePosition": 1})
     );
-    let runs = ada.job_in(&first, "running").await;
     assert_eq!(
         (&runs["attempt"], runs["startedAt"].is_string(), &runs["finishedAt"], &runs["result"]),
         (&json!(1), true, &json!(null), &json!(null))
