@@ -1,7 +1,8 @@
 //! What is claimed and waits for an executor: a short queue in the worker's thread.
 //!
 //! It makes one claim serve many short jobs, and it is only as long as the executors empty within [`AHEAD`]: where jobs take
-//! seconds it is empty, so that no job waits here while another worker has nothing to do. Executors take from it by
+//! seconds it is empty, so that no job waits here while another worker has nothing to do. Where jobs turn out to take longer
+//! than those before, what waits is [`stuck`](Buffer::stuck) and goes back. Executors take from it by
 //! themselves, in the order of the claim, which is the users' turns; the poller is told once when it runs low. Refuses to
 //! belong to a thread other than the worker's.
 
@@ -22,6 +23,10 @@ use crate::{id::JobId, job::Claimed};
 const AHEAD: Duration = Duration::from_millis(50);
 /// The most jobs that wait here.
 const MOST: usize = 1000;
+/// Fewer are not worth it: claimed one by one they cost little.
+const FEWEST: usize = 8;
+/// How long a job may wait here.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Over which time the pace of the executors is measured.
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -34,7 +39,8 @@ pub struct Held {
 
 /// The queue between the poller and its executors.
 pub struct Buffer {
-    jobs: RefCell<VecDeque<Held>>,
+    /// With the moment since when each waits.
+    jobs: RefCell<VecDeque<(Instant, Held)>>,
     arrived: Notify,
     /// Executors that wait for a job.
     idle: Cell<usize>,
@@ -70,7 +76,8 @@ impl Buffer {
         for _ in 0..jobs.len().min(self.idle.get()) {
             self.arrived.notify_one();
         }
-        self.jobs.borrow_mut().extend(jobs.into_iter().map(|job| Held { job, lease: lease.clone() }));
+        let now = Instant::now();
+        self.jobs.borrow_mut().extend(jobs.into_iter().map(|job| (now, Held { job, lease: lease.clone() })));
     }
 
     /// The next job, as soon as there is one.
@@ -86,7 +93,7 @@ impl Buffer {
     }
 
     fn take(&self) -> Option<Held> {
-        let held = self.jobs.borrow_mut().pop_front()?;
+        let (_, held) = self.jobs.borrow_mut().pop_front()?;
         self.pace.borrow_mut().count();
         if self.jobs.borrow().len() < self.ahead() / 2 {
             self.want();
@@ -97,17 +104,24 @@ impl Buffer {
     /// Takes one job out of its turn.
     pub fn take_out(&self, job: JobId) -> Option<Held> {
         let mut jobs = self.jobs.borrow_mut();
-        let place = jobs.iter().position(|held| held.job.fence.job == job)?;
-        jobs.remove(place)
+        let place = jobs.iter().position(|(_, held)| held.job.fence.job == job)?;
+        jobs.remove(place).map(|(_, held)| held)
+    }
+
+    /// Takes all that waits where it has waited for too long: the executors are busy with something else.
+    pub fn stuck(&self) -> Vec<Held> {
+        let is_stuck = self.jobs.borrow().front().is_some_and(|(since, _)| since.elapsed() > PATIENCE);
+        if is_stuck { self.drain() } else { Vec::new() }
     }
 
     /// Takes all that waits.
     pub fn drain(&self) -> Vec<Held> {
-        self.jobs.borrow_mut().drain(..).collect()
+        self.jobs.borrow_mut().drain(..).map(|(_, held)| held).collect()
     }
 
     fn ahead(&self) -> usize {
-        self.pace.borrow_mut().within(AHEAD, Instant::now()).min(MOST)
+        let ahead = self.pace.borrow_mut().within(AHEAD, Instant::now()).min(MOST);
+        if ahead < FEWEST { 0 } else { ahead }
     }
 
     fn want(&self) {

@@ -24,6 +24,7 @@ use crate::{
     failure::{Failure, FailureCode},
     job::Fence,
     store::{Conclusion, Outgoing, StoreError, Then},
+    wake::Wakeup,
 };
 
 /// The most that one statement concludes.
@@ -178,6 +179,10 @@ impl Completer {
     /// Counts what became of a batch, and gives the events to tell.
     async fn settled(&self, batch: &[Concluded], written: &Written) -> Vec<Outgoing> {
         let mut outgoing = Vec::new();
+        // Whoever has a free executor is told of what is available again.
+        if batch.iter().zip(&written.was_held).any(|(one, was_held)| *was_held && matches!(one.conclusion.then, Then::GiveBack)) {
+            self.tools.wakeups.send(Wakeup::Jobs);
+        }
         for (one, was_held) in batch.iter().zip(&written.was_held) {
             let ending = if let Then::End(ending) = &one.conclusion.then { ending.outgoing.clone() } else { None };
             if *was_held {

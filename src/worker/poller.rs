@@ -34,7 +34,7 @@ use crate::{
 
 /// The most that one claim asks for.
 const CLAIM: usize = 500;
-/// How often the worker's thread shows that it isn't stuck.
+/// How often the worker's thread shows that it isn't stuck, and looks whether what it has claimed is.
 const PULSE: Duration = Duration::from_millis(500);
 /// How long what was given back may take to be written.
 const GIVING_BACK: Duration = Duration::from_secs(5);
@@ -259,7 +259,10 @@ impl Actor for Poller {
                 }
             }
         });
-        ctx.run_interval(PULSE, |poller, _| poller.pulse.beat());
+        ctx.run_interval(PULSE, |poller, _| {
+            poller.pulse.beat();
+            poller.give_back(poller.buffer.stuck());
+        });
         ctx.run_interval(self.config.lease / 2, |poller, _| {
             // An idle worker learns from its looks that somebody has died.
             if poller.leases.all().iter().any(|lease| lease.held() > 0) {
