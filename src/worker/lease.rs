@@ -172,8 +172,9 @@ impl Leases {
     /// Claims no more under `lease`, which goes on for as long as it covers jobs.
     pub fn succeed(&self, lease: &Lease) {
         let mut leases = self.lock();
-        leases.retain(|known| known.worker == lease.worker || known.held() > 0);
-        if leases.last().is_some_and(|current| current.worker == lease.worker) {
+        let current = leases.last().map(|current| current.worker);
+        leases.retain(|known| known.held() > 0 || known.worker == lease.worker || Some(known.worker) == current);
+        if current == Some(lease.worker) {
             self.add(&mut leases, lease.lasts);
         }
         lease.is_succeeded.store(true, Ordering::Release);
