@@ -7,11 +7,22 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::App,
-    person::{GENERAL, Person},
+    person::{GENERAL, Person, Way, on_each_way},
     sse::{Event, Stream},
 };
 
 const TEAM: &str = "channel:team";
+
+on_each_way! {
+    two_thousand_events_over_three_channels_arrive_exactly_though_the_client_is_cut_at_random_points,
+    a_cursor_before_what_the_log_has_gets_one_reset_and_then_everything_after_it,
+    a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one,
+    a_stream_that_was_cut_before_its_first_event_misses_nothing,
+    a_cursor_that_cannot_be_read_is_a_fresh_start_and_said_for_each_channel,
+    a_replay_larger_than_the_queue_of_a_reader_arrives_whole,
+    histories_of_two_rooms_are_taken_up_in_one_stream,
+    a_reader_that_stalls_is_closed_and_resumes_exactly_while_others_get_everything,
+}
 
 /// What a stream told, channel by channel.
 #[derive(Debug, Default, PartialEq)]
@@ -45,14 +56,13 @@ async fn next_logged(stream: &mut Stream, count: usize) -> Vec<Event> {
     events
 }
 
-#[tokio::test]
-async fn two_thousand_events_over_three_channels_arrive_exactly_though_the_client_is_cut_at_random_points() {
+async fn two_thousand_events_over_three_channels_arrive_exactly_though_the_client_is_cut_at_random_points(way: Way) {
     const EVENTS: usize = 2_000;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = SmallRng::seed_from_u64(seed);
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let rooms = [GENERAL, TEAM];
     let (mut whole, mut cut) = (ada.listen(&rooms).await, ada.listen(&rooms).await);
 
@@ -101,10 +111,9 @@ async fn two_thousand_events_over_three_channels_arrive_exactly_though_the_clien
     }
 }
 
-#[tokio::test]
-async fn a_cursor_before_what_the_log_has_gets_one_reset_and_then_everything_after_it() {
+async fn a_cursor_before_what_the_log_has_gets_one_reset_and_then_everything_after_it(way: Way) {
     let app = App::with(&[("PERSONA_LOG_EVENTS", "50")]);
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut stream = ada.listen(&[GENERAL]).await;
     ada.say(GENERAL, "first").await;
     let cursor = stream.next_logged().await.id.unwrap();
@@ -121,10 +130,9 @@ async fn a_cursor_before_what_the_log_has_gets_one_reset_and_then_everything_aft
     assert_eq!(contents(&next_logged(&mut stream, 51).await), numbers(550..=600));
 }
 
-#[tokio::test]
-async fn a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one() {
+async fn a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one(way: Way) {
     let mut app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut stream = ada.listen(&[GENERAL]).await;
     ada.say(GENERAL, "before").await;
     let cursor = stream.next_logged().await.id.unwrap();
@@ -149,10 +157,9 @@ async fn a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one(
     assert_eq!(contents(&told), numbers(0..4));
 }
 
-#[tokio::test]
-async fn a_stream_that_was_cut_before_its_first_event_misses_nothing() {
+async fn a_stream_that_was_cut_before_its_first_event_misses_nothing(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let stream = ada.listen(&[GENERAL]).await;
     let cursor = stream.last_id.clone();
     drop(stream);
@@ -161,10 +168,9 @@ async fn a_stream_that_was_cut_before_its_first_event_misses_nothing() {
     assert_eq!(contents(&[stream.next_logged().await]), ["meanwhile"]);
 }
 
-#[tokio::test]
-async fn a_cursor_that_cannot_be_read_is_a_fresh_start_and_said_for_each_channel() {
+async fn a_cursor_that_cannot_be_read_is_a_fresh_start_and_said_for_each_channel(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     ada.say(GENERAL, "old").await;
     let mut stream = ada.resume(&[GENERAL], Some("no cursor at all")).await;
     assert_eq!(stream.opened.as_ref().unwrap().data["resumed"], json!(false));
@@ -175,11 +181,10 @@ async fn a_cursor_that_cannot_be_read_is_a_fresh_start_and_said_for_each_channel
     assert_eq!(contents(&[stream.next_logged().await]), ["new"]);
 }
 
-#[tokio::test]
-async fn a_replay_larger_than_the_queue_of_a_reader_arrives_whole() {
+async fn a_replay_larger_than_the_queue_of_a_reader_arrives_whole(way: Way) {
     const MESSAGES: usize = 120;
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let stream = ada.listen(&[GENERAL]).await;
     let cursor = stream.last_id.clone();
     drop(stream);
@@ -192,10 +197,9 @@ async fn a_replay_larger_than_the_queue_of_a_reader_arrives_whole() {
     assert!(said.iter().enumerate().all(|(number, content)| content.starts_with(&format!("{number} "))));
 }
 
-#[tokio::test]
-async fn histories_of_two_rooms_are_taken_up_in_one_stream() {
+async fn histories_of_two_rooms_are_taken_up_in_one_stream(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     ada.say(GENERAL, "a").await;
     ada.say(TEAM, "b").await;
     let mut cursors = Vec::new();
@@ -213,19 +217,23 @@ async fn histories_of_two_rooms_are_taken_up_in_one_stream() {
     assert_eq!(said, ["c", "d"]);
 }
 
-#[tokio::test]
-async fn a_reader_that_stalls_is_closed_and_resumes_exactly_while_others_get_everything() {
+async fn a_reader_that_stalls_is_closed_and_resumes_exactly_while_others_get_everything(way: Way) {
     use std::io::{Read as _, Write as _};
 
     const MESSAGES: usize = 400;
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     // Reads nothing, through a small window, so that the server has to queue soon.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     socket.connect(&app.address.into()).unwrap();
     let mut socket = std::net::TcpStream::from(socket);
-    let head = format!("GET /api/events?channel={GENERAL}&access_token={} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", ben.token, app.address);
+    let head = format!(
+        "GET /api/events?channel={GENERAL}&access_token={} HTTP/1.1\r\nHost: {}\r\n{}\r\n",
+        ben.token,
+        app.address,
+        if way == Way::Body { "Content-Length: 0\r\n" } else { "" }
+    );
     socket.write_all(head.as_bytes()).unwrap();
     let mut first = [0; 1];
     socket.read_exact(&mut first).unwrap();

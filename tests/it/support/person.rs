@@ -1,6 +1,9 @@
 //! Somebody who uses the server: with an identity, over REST and streams.
 
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{
+    Client, Method, RequestBuilder, Response, StatusCode,
+    header::{HeaderName, HeaderValue},
+};
 use serde_json::{Value, json};
 
 use super::{answer::Answer, app::App, eventually, sse::Stream};
@@ -14,6 +17,34 @@ pub struct Person {
     pub token: String,
 }
 
+/// How a stream leaves the server: both must keep the same promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through a socket of its own.
+    Socket,
+    /// Through the body of a response that the HTTP layer writes.
+    Body,
+}
+
+/// Makes tests of functions that take a [`Way`], one for each way.
+macro_rules! on_each_way {
+    ($($name:ident,)*) => {
+        mod socket {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::person::Way::Socket).await;
+            })*
+        }
+        mod body {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::person::Way::Body).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_each_way;
+
 /// The room most tests use.
 pub const GENERAL: &str = "channel:general";
 
@@ -23,6 +54,20 @@ impl Person {
         // No pool: a connection of the server's former life is none to send a request on.
         let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
         Self::with_client(app, name, client).await
+    }
+
+    /// A new guest whose streams leave the server in this way.
+    pub async fn on(app: &App, name: &str, way: Way) -> Self {
+        let mut client = Client::builder().pool_max_idle_per_host(0);
+        if way == Way::Body {
+            // Whoever would rather have another protocol is left to the HTTP layer.
+            client =
+                client.default_headers([(HeaderName::from_static("http2-settings"), HeaderValue::from_static("AAMAAABk"))].into_iter().collect());
+        }
+        let person = Self::with_client(app, name, client.build().unwrap()).await;
+        let response = person.stream_request(&[], None).send().await.unwrap();
+        assert_eq!(response.headers().contains_key("connection"), way == Way::Socket);
+        person
     }
 
     /// A new guest who uses this client.
