@@ -24,6 +24,8 @@ pub enum FailureCode {
     NothingSaid,
     /// A picture may have been drawn and paid for, and did not arrive.
     PictureLost,
+    /// Its user has used up what a day allows.
+    DailyLimit,
     /// The worker that did this has died too often.
     WorkerLost,
     /// It took longer than a job may take, again and again.
@@ -60,6 +62,7 @@ impl FailureCode {
             Self::ContentBlocked => "The AI provider has declined this request.",
             Self::NothingSaid => "The AI has used up its limit of tokens before it said anything.",
             Self::PictureLost => "The picture may have been drawn and paid for, but it did not arrive.",
+            Self::DailyLimit => "You have used up what this day allows; it begins anew at midnight UTC.",
             Self::WorkerLost => "The worker that did this has stopped.",
             Self::TookTooLong => "This took too long.",
             Self::GivenUp => "The operator of this server has taken this request out of the queue.",

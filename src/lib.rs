@@ -15,8 +15,8 @@
 //! every open stream, and from there it is read again by whoever comes back.
 //!
 //! # The modules, along that way
-//! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`channel`], [`failure`], [`persona`],
-//!   [`event`], [`job`], [`retry`], [`token`], [`wake`], [`metrics`].
+//! - The vocabulary, which knows nothing else: [`id`], [`timestamp`], [`model`], [`usage`], [`channel`], [`failure`],
+//!   [`persona`], [`event`], [`job`], [`retry`], [`token`], [`wake`], [`metrics`].
 //! - [`server`]: the composition root; sockets, TLS, start and stop. [`cli`] and [`config`] are what stands before it; `bench`
 //!   measures it from outside, and [`check`] holds it to its delivery contract.
 //! - [`api`]: the HTTP surface, one file a resource; its `mod.rs` has every route.
@@ -51,6 +51,7 @@ pub mod persona;
 pub mod retry;
 pub mod timestamp;
 pub mod token;
+pub mod usage;
 pub mod wake;
 
 pub mod log;

@@ -64,6 +64,14 @@ pub fn find<'a>(allowed: &'a [Target], name: &str) -> Option<&'a Target> {
     whole.or_else(|| allowed.iter().find(|target| target.model == name))
 }
 
+/// Whether `name` is `pattern`, in which `*` stands for anything.
+#[must_use]
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(name) = name.strip_prefix(start) else { return false };
+    (0..=name.len()).filter(|at| name.is_char_boundary(*at)).any(|at| fits(rest, &name[at..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +88,11 @@ mod tests {
     fn a_target_has_a_provider_and_a_model() {
         assert!(["", "/", "a/", "/m", "a"].iter().all(|text| text.parse::<Target>().is_err()));
         assert_eq!(serde_json::to_string(&" a/b/c ".parse::<Target>().unwrap()).unwrap(), r#""a/b/c""#);
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        assert!(fits("*/gemini-*image*", "api.x.test/gemini-3.1-flash-image") && fits("a/*", "a/") && fits("a/b", "a/b"));
+        assert!(!fits("*/gemini-*image*", "api.x.test/gemini-3.5-flash") && !fits("a/b", "a/bc") && !fits("a*c", "ab"));
     }
 }

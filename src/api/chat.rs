@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    State,
+    State, allowance,
     body::{self, Json},
     error::ApiError,
     idempotency,
@@ -23,6 +23,7 @@ use crate::{
     realtime::room::SetTyping,
     store::{Author, Message, Outgoing, Request},
     timestamp::Timestamp,
+    usage::{Day, Need, Reached},
     wake::Wakeup,
 };
 
@@ -63,6 +64,18 @@ struct Posted<'a> {
     /// All of them, where several answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     job_ids: Vec<JobId>,
+    /// Why nobody answers, where somebody would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_refused: Option<ReplyRefused>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplyRefused {
+    code: &'static str,
+    detail: String,
+    /// When replies are given again.
+    until: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -97,9 +110,14 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
         timestamp: Timestamp::now(),
         client_id,
     };
-    let jobs = if body.value.reply { answers(&state, &channel, &said, &wanted).await? } else { Vec::new() };
+    let mut jobs = if body.value.reply { answers(&state, &channel, &said, &wanted).await? } else { Vec::new() };
+    let refused = if jobs.is_empty() { None } else { allowance::reached(&state, &person.user_id, Need::Text).await? };
+    if refused.is_some() {
+        // What people say to each other costs nothing.
+        jobs.clear();
+    }
     let is_answered = !jobs.is_empty();
-    let response = answer(&channel, &said, jobs.iter().map(|job| job.id).collect());
+    let response = answer(&channel, &said, jobs.iter().map(|job| job.id).collect(), refused);
     let outgoing = Outgoing {
         id: OutboxId::from_bytes(*said.id.as_bytes()),
         event: Event { timestamp: said.timestamp, channel: channel.clone(), fact: Fact::Chat { result: said.clone() } },
@@ -110,6 +128,7 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
         jobs,
         idempotency: idempotency::of(&request, &body.bytes, &response)?,
         max_waiting: state.max_jobs_per_user,
+        is_over_daily_limit: false,
     };
     let accepted = state.store.accept(asked).await?;
     let is_new = idempotency::is_new(&accepted)?;
@@ -148,7 +167,7 @@ async fn answers(state: &State, channel: &Channel, said: &ChatMessage, wanted: &
     Ok(speakers.into_iter().map(job).collect())
 }
 
-fn answer(channel: &Channel, said: &ChatMessage, jobs: Vec<JobId>) -> String {
+fn answer(channel: &Channel, said: &ChatMessage, jobs: Vec<JobId>, refused: Option<Reached>) -> String {
     let message = PostedMessage {
         id: said.id,
         channel,
@@ -158,7 +177,8 @@ fn answer(channel: &Channel, said: &ChatMessage, jobs: Vec<JobId>) -> String {
         timestamp: said.timestamp,
         client_id: said.client_id.as_deref(),
     };
-    let posted = Posted { message, job_id: jobs.first().copied(), job_ids: if jobs.len() > 1 { jobs } else { Vec::new() } };
+    let reply_refused = refused.map(|reached| ReplyRefused { code: "daily_limit", detail: reached.to_string(), until: Day::today().end() });
+    let posted = Posted { message, job_id: jobs.first().copied(), job_ids: if jobs.len() > 1 { jobs } else { Vec::new() }, reply_refused };
     serde_json::to_string(&posted).expect("an answer is plain data with text keys")
 }
 

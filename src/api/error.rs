@@ -19,7 +19,7 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{model::Target, store::StoreError};
+use crate::{model::Target, store::StoreError, usage::Day};
 
 /// The header that names a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -171,6 +171,11 @@ impl ApiError {
     pub fn idempotency_mismatch() -> Self {
         let detail = "this Idempotency-Key was used for another request; take a new key";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", detail).field("Idempotency-Key")
+    }
+
+    /// The user has used up what a day allows.
+    pub fn daily_limit(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::too_many("daily_limit", detail, Day::today().left())
     }
 
     /// Too much of something; try again later.

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    State,
+    State, allowance,
     body::{self, Json},
     error::ApiError,
     idempotency,
@@ -15,6 +15,7 @@ use crate::{
     id::{JobId, StreamId},
     job::{ImageSize, InvalidImageSize, NewJob, Work},
     store::{Accepted, Request},
+    usage::Need,
     wake::Wakeup,
 };
 
@@ -52,7 +53,7 @@ pub async fn text(state: Data<State>, identity: Identity, request: HttpRequest, 
     let model = models::asked(&state.models.text, body.value.model.as_deref())?;
     let max_tokens = models::max_tokens(body.value.max_tokens)?;
     let work = Work::GenerateText { prompt, model, max_tokens, stream_id: StreamId::new() };
-    accept(&state, &identity, &request, &body.bytes, work).await
+    accept(&state, &identity, &request, &body.bytes, (work, Need::Text)).await
 }
 
 /// A picture.
@@ -66,16 +67,33 @@ pub async fn image(state: Data<State>, identity: Identity, request: HttpRequest,
         Some(size) => size.parse().map_err(|error: InvalidImageSize| ApiError::invalid_field("size", error.to_string()))?,
         None => ImageSize::default(),
     };
-    accept(&state, &identity, &request, &body.bytes, Work::GenerateImage { prompt, size, model }).await
+    accept(&state, &identity, &request, &body.bytes, (Work::GenerateImage { prompt, size, model }, Need::Image)).await
 }
 
-async fn accept(state: &State, identity: &Identity, request: &HttpRequest, body: &[u8], work: Work) -> Result<HttpResponse, ApiError> {
+async fn accept(
+    state: &State,
+    identity: &Identity,
+    request: &HttpRequest,
+    body: &[u8],
+    (work, need): (Work, Need),
+) -> Result<HttpResponse, ApiError> {
     let job = NewJob::new(identity.user_id().clone(), work);
     let answer = JobAccepted { job_id: job.id };
     let response = serde_json::to_string(&answer).expect("an answer is plain data with text keys");
     let idempotency = idempotency::of(request, body, &response)?;
-    let asked = Request { user: identity.user_id().clone(), message: None, jobs: vec![job], idempotency, max_waiting: state.max_jobs_per_user };
+    let reached = allowance::reached(state, identity.user_id(), need).await?;
+    let asked = Request {
+        user: identity.user_id().clone(),
+        message: None,
+        jobs: vec![job],
+        idempotency,
+        max_waiting: state.max_jobs_per_user,
+        is_over_daily_limit: reached.is_some(),
+    };
     let accepted = state.store.accept(asked).await?;
+    if let (Accepted::OverDailyLimit, Some(reached)) = (&accepted, reached) {
+        return Err(ApiError::daily_limit(reached.to_string()));
+    }
     if idempotency::is_new(&accepted)? {
         state.wakeups.send(Wakeup::Jobs);
     }

@@ -33,12 +33,13 @@ pub fn of(request: &HttpRequest, body: &[u8], response: &str) -> Result<Option<I
 /// Whether the request was made for the first time.
 ///
 /// # Errors
-/// Where the key was used for another request, or the user has too many jobs.
+/// Where the key was used for another request, the user has too many jobs, or has used up what the day allows.
 pub fn is_new(accepted: &Accepted) -> Result<bool, ApiError> {
     match accepted {
         Accepted::New => Ok(true),
         Accepted::Replayed(_) => Ok(false),
         Accepted::Mismatch => Err(ApiError::idempotency_mismatch()),
+        Accepted::OverDailyLimit => Err(ApiError::daily_limit("you have used up what this day allows")),
         Accepted::TooManyJobs => {
             Err(ApiError::too_many("too_many_jobs", "you have too many jobs waiting; let some of them end", std::time::Duration::from_secs(5)))
         }

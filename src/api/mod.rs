@@ -3,6 +3,7 @@
 //! The service is thin: it validates, stores, and answers. Refuses to do AI work, and to touch SQL or the wire.
 
 mod admin;
+mod allowance;
 mod body;
 pub mod cast;
 mod chat;
@@ -20,6 +21,7 @@ mod personas;
 mod presence;
 mod queue;
 mod session;
+mod usage;
 
 use std::{
     sync::{
@@ -46,6 +48,7 @@ use crate::{
     realtime::{limits::StreamLimits, registry::RoomRegistry},
     store::Store,
     token::{AdminToken, Signer},
+    usage::DailyLimits,
     wake::Wakeups,
 };
 
@@ -65,6 +68,7 @@ pub struct State {
     pub admin: Option<AdminToken>,
     pub casts: Casts,
     pub models: AllowList,
+    pub daily_limits: DailyLimits,
     pub session_lasts: Duration,
     pub stream_lifetime: Duration,
     pub max_jobs_per_user: usize,
@@ -99,6 +103,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/generate/text",  "POST").route(post().to(generate::text)))
         .service(at("/api/generate/image", "POST").route(post().to(generate::image)))
         .service(at("/api/models",         "GET, HEAD").route(get().to(models::list)))
+        .service(at("/api/usage",          "GET, HEAD").route(get().to(usage::show)))
         .service(at("/api/jobs",           "GET, HEAD").route(get().to(jobs::list)))
         .service(at("/api/jobs/{id}",      "GET, HEAD, DELETE").route(get().to(jobs::show)).route(delete().to(jobs::stop)))
         .service(at("/api/personas",       "GET, HEAD").route(get().to(personas::list)))

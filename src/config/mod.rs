@@ -11,6 +11,7 @@ mod queue;
 mod service;
 mod storage;
 mod streams;
+mod usage;
 mod wrong;
 
 use clap::Args;
@@ -21,11 +22,12 @@ pub use self::{
     service::{ServiceConfig, Tls},
     storage::{Secret, StorageConfig},
     streams::StreamConfig,
+    usage::UsageConfig,
     wrong::ConfigError,
 };
 use self::{
     generation::GenerationSettings, providers::ProviderSettings, queue::QueueSettings, service::ServiceSettings, storage::StorageSettings,
-    streams::StreamSettings, wrong::Wrong,
+    streams::StreamSettings, usage::UsageSettings, wrong::Wrong,
 };
 use crate::providers::setup::ProviderConfig;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     providers: ProviderSettings,
     #[command(flatten)]
     generation: GenerationSettings,
+    #[command(flatten)]
+    usage: UsageSettings,
     /// What is logged, in env_logger's words
     #[arg(long = "rust-log", env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub rust_log: String,
@@ -58,6 +62,7 @@ pub struct Config {
     pub queue: QueueConfig,
     pub providers: ProviderConfig,
     pub generation: GenerationConfig,
+    pub usage: UsageConfig,
 }
 
 impl Settings {
@@ -74,6 +79,7 @@ impl Settings {
             streams: self.streams.read(&mut wrong),
             queue: self.queue.read(service.stop_within, &mut wrong),
             generation: self.generation.read(&providers, &mut wrong),
+            usage: self.usage.read(&mut wrong),
             providers,
             service,
         };

@@ -79,8 +79,8 @@ pub struct ImageRequest {
 /// A piece of a text that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextStep {
-    /// This provider begins, or begins anew in another's place: what came before is void.
-    Begin { provider: &'static str },
+    /// This provider begins with this model, or begins anew in another's place: what came before is void. Always first.
+    Begin { provider: &'static str, model: String },
     /// More text, and where it is known how much is done, in percent.
     Delta { text: String, progress: Option<u8> },
     /// The text is complete.
@@ -98,8 +98,8 @@ pub struct Picture {
 /// A step of a picture that is being made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageStep {
-    /// This provider begins, or begins anew in another's place.
-    Begin { provider: &'static str },
+    /// This provider begins with this model, or begins anew in another's place. Always first.
+    Begin { provider: &'static str, model: String },
     /// The provider is asked now: from here on the picture may be paid for.
     Asked,
     /// How much is done, in percent, and what is being done.

@@ -97,6 +97,8 @@ impl Application {
             wakeups: wakeups.clone(),
             retention: config.queue.retention,
             context_tokens: config.generation.context_tokens,
+            prices: Arc::new(config.usage.prices.clone()),
+            daily_limits: config.usage.daily_limits,
         };
         for Limit { scope, most } in &config.queue.limits {
             store.set_limit(scope.clone(), Some(*most)).await.context("can't set the limits of jobs")?;
@@ -116,6 +118,7 @@ impl Application {
             admin: config.service.admin.clone(),
             casts: Casts::default(),
             models: config.generation.models.clone(),
+            daily_limits: config.usage.daily_limits,
             session_lasts: config.service.session_lasts,
             stream_lifetime: config.streams.manners.stream_lifetime,
             max_jobs_per_user: config.queue.max_jobs_per_user,

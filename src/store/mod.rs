@@ -1,7 +1,7 @@
 //! The store: messages, jobs and the outbox, durable. All SQL of the product stands below this module.
 //!
 //! [`Store`] hides the engine; it is made of one trait for each thing that is kept: [`HistoryStore`], [`QueueStore`],
-//! [`OutboxStore`], [`PersonaStore`]. What belongs together is one method and one transaction: a message, its job, its outgoing
+//! [`OutboxStore`], [`PersonaStore`], [`UsageStore`]. What belongs together is one method and one transaction: a message, its job, its outgoing
 //! event and its idempotency key are written by [`Store::accept`] or not at all; the end of a job by [`QueueStore::conclude`].
 //! Refuses to publish, to decide about retries, and to build events: it keeps what it is given.
 
@@ -12,6 +12,7 @@ mod queue;
 mod queue_admin;
 mod sqlite;
 mod turns;
+mod usage;
 
 use async_trait::async_trait;
 
@@ -22,6 +23,7 @@ pub use self::{
     queue::{Batch, Conclusion, Depth, Ending, Heartbeat, JobFilter, QueueStore, QueueUpkeep, Stopping, Then},
     queue_admin::{AdminFilter, FailedAttempt, InvalidScope, JobRecord, KindStats, Limit, QueueAdmin, Scope},
     sqlite::SqliteStore,
+    usage::{UsageEntry, UsageFilter, UsageKeys, UsageStore, UsageSum},
 };
 use crate::{id::UserId, job::NewJob};
 
@@ -34,6 +36,8 @@ pub struct Request {
     pub idempotency: Option<Idempotency>,
     /// The most jobs this user may have waiting; 0 means no limit.
     pub max_waiting: usize,
+    /// The user has reached a limit of the day: nothing but the answer to the same request of before is theirs.
+    pub is_over_daily_limit: bool,
 }
 
 /// What became of a [`Request`].
@@ -47,11 +51,13 @@ pub enum Accepted {
     Mismatch,
     /// The user has too many jobs waiting.
     TooManyJobs,
+    /// The user has reached a limit of the day.
+    OverDailyLimit,
 }
 
 /// Everything durable.
 #[async_trait]
-pub trait Store: HistoryStore + QueueStore + QueueUpkeep + QueueAdmin + OutboxStore + PersonaStore + 'static {
+pub trait Store: HistoryStore + QueueStore + QueueUpkeep + QueueAdmin + OutboxStore + PersonaStore + UsageStore + 'static {
     /// Takes a user's request, all of it or nothing; durable when this returns.
     async fn accept(&self, request: Request) -> Result<Accepted, StoreError>;
 

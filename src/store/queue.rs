@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Message, Outgoing, StoreError};
+use super::{Message, Outgoing, StoreError, UsageEntry};
 use crate::{
     event::Generated,
     id::{JobId, UserId, WorkerId},
@@ -42,6 +42,16 @@ pub struct Ending {
 pub struct Conclusion {
     pub fence: Fence,
     pub then: Then,
+    /// What the attempt has used.
+    pub usage: Vec<UsageEntry>,
+}
+
+impl Conclusion {
+    /// Of an attempt that has used nothing.
+    #[must_use]
+    pub fn new(fence: Fence, then: Then) -> Self {
+        Self { fence, then, usage: Vec::new() }
+    }
 }
 
 /// Where a running job goes.

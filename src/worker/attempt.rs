@@ -21,7 +21,7 @@ use crate::{
     job::{Claimed, Work},
     log::{LogError, Running},
     retry::{AfterFailure, Fault, after},
-    store::{Ending, Then},
+    store::{Conclusion, Ending, Then},
 };
 
 /// A job in the hands of its executor.
@@ -44,10 +44,12 @@ enum Outcome {
 }
 
 /// Runs it, and says what follows; nothing where the lease is lost.
-pub async fn run(attempt: Attempt<'_>) -> Option<Then> {
+pub async fn run(attempt: Attempt<'_>) -> Option<Conclusion> {
     let mut streamed = Streamed::default();
     let outcome = if attempt.job.cancel_asked { Outcome::Stopped(Reason::Asked) } else { attempt.handle(&mut streamed).await };
-    attempt.follow(outcome, streamed).await
+    let usage = std::mem::take(&mut streamed.meter).read(&attempt.job.user, &attempt.tools.prices, &streamed.text);
+    let then = attempt.follow(outcome, streamed).await?;
+    Some(Conclusion { fence: attempt.job.fence, then, usage })
 }
 
 /// What follows where a job that nobody runs is to be cancelled.
@@ -156,6 +158,7 @@ fn told(error: &Broken) -> (Failure, Fault) {
         Broken::Store(error) => (FailureCode::DatabaseUnavailable.into(), fault(error.is_retryable(), None)),
         Broken::Log(_) => (FailureCode::LogUnavailable.into(), fault(true, None)),
         Broken::Media(_) => (FailureCode::MediaUnavailable.into(), fault(true, None)),
+        Broken::DailyLimit(_) => (FailureCode::DailyLimit.into(), Fault::Lasting),
         Broken::PictureLost(_) => (FailureCode::PictureLost.into(), Fault::Lasting),
         Broken::NoRoom(pause) => (FailureCode::ProviderOverloaded.into(), fault(true, Some(*pause))),
     }

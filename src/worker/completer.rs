@@ -72,20 +72,24 @@ impl Completer {
     }
 
     /// Has an attempt concluded, or, where nothing follows, forgotten. Waits while too much waits already.
-    pub async fn conclude(&self, fence: Fence, figures: Rc<OfKind>, then: Option<Then>, lease: Arc<Lease>) {
-        let Some(then) = then else {
+    pub async fn conclude(&self, fence: Fence, figures: Rc<OfKind>, conclusion: Option<Conclusion>, lease: Arc<Lease>) {
+        let Some(conclusion) = conclusion else {
             lost(fence, &figures);
             return lease.release(1);
         };
         while self.waiting.borrow().len() >= MOST {
             self.gone.notified().await;
         }
-        self.put(fence, figures, then, lease);
+        self.gather(conclusion, figures, lease);
     }
 
     /// Has an attempt concluded without waiting: for what is given back or taken over, which comes in batches anyway.
     pub fn put(&self, fence: Fence, figures: Rc<OfKind>, then: Then, lease: Arc<Lease>) {
-        self.waiting.borrow_mut().push(Concluded { conclusion: Conclusion { fence, then }, lease, figures });
+        self.gather(Conclusion::new(fence, then), figures, lease);
+    }
+
+    fn gather(&self, conclusion: Conclusion, figures: Rc<OfKind>, lease: Arc<Lease>) {
+        self.waiting.borrow_mut().push(Concluded { conclusion, lease, figures });
         self.arrived.notify_one();
     }
 
@@ -142,7 +146,8 @@ impl Completer {
         let fence = one.conclusion.fence;
         log::error!("job {}: what became of attempt {} can't be stored: {error}", fence.job, fence.attempt);
         let then = Then::Retry { pause: Duration::from_secs(1), error: Failure::from(FailureCode::DatabaseUnavailable).error, crash: true };
-        let back = [Concluded { conclusion: Conclusion { fence, then }, lease: one.lease.clone(), figures: one.figures.clone() }];
+        let conclusion = Conclusion { then, ..one.conclusion.clone() };
+        let back = [Concluded { conclusion, lease: one.lease.clone(), figures: one.figures.clone() }];
         match self.try_until_over(lease, &back).await {
             Ok(written) => self.settled(&back, &written).await,
             Err(error) => {

@@ -112,7 +112,7 @@ pub async fn end(store: &dyn Store, outbox: &Outbox, worker: WorkerId, fence: Fe
 /// # Errors
 /// Where the store can't be written.
 pub async fn conclude(store: &dyn Store, worker: WorkerId, fence: Fence, then: Then) -> Result<bool, StoreError> {
-    let held = store.conclude(worker, vec![Conclusion { fence, then }]).await?;
+    let held = store.conclude(worker, vec![Conclusion::new(fence, then)]).await?;
     Ok(held.first().copied().unwrap_or(false))
 }
 

@@ -136,10 +136,10 @@ async fn work(shared: Rc<Shared>, stop: Rc<StopSign>) {
         figures.waited.observe(job.waited);
         let begun = Instant::now();
         let attempt = Attempt { tools: &shared.tools, job: &job, lease: &lease, stop: &stop, limit: shared.limit };
-        let then = attempt::run(attempt).await;
+        let conclusion = attempt::run(attempt).await;
         figures.ran.observe(begun.elapsed());
         stop.end();
-        shared.completer.conclude(job.fence, figures, then, lease).await;
+        shared.completer.conclude(job.fence, figures, conclusion, lease).await;
         // Where jobs end at once, others of this thread have their turn all the same.
         consume_budget().await;
     }

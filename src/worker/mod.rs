@@ -20,6 +20,7 @@ pub mod executor;
 pub mod heartbeat;
 pub mod jobs;
 pub mod lease;
+pub mod meter;
 pub mod metrics;
 pub mod periodic;
 pub mod poller;
@@ -39,7 +40,15 @@ use self::{
     lease::Leases,
     poller::{Poller, StopClaiming},
 };
-use crate::{log::EventLog, media::MediaStore, outbox::Outbox, providers::Provider, store::Store, wake::Wakeups};
+use crate::{
+    log::EventLog,
+    media::MediaStore,
+    outbox::Outbox,
+    providers::Provider,
+    store::Store,
+    usage::{DailyLimits, Prices},
+    wake::Wakeups,
+};
 
 /// How jobs are run; all are settings.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +77,8 @@ pub struct Tools {
     /// How many tokens a reply and what it is shown of its room may have together.
     pub context_tokens: u32,
     pub retention: Retention,
+    pub prices: Arc<Prices>,
+    pub daily_limits: DailyLimits,
 }
 
 /// A worker that runs on its thread until it is stopped.

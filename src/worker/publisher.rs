@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt as _};
 
-use super::{Tools, jobs::Run, lease::Lease};
+use super::{Tools, jobs::Run, lease::Lease, meter::Meter};
 use crate::{
     channel::Channel,
     event::{Chunk, Event, Fact, FinishReason, Usage},
@@ -18,6 +18,7 @@ use crate::{
     persona::Speaker,
     providers::{Fault, ProviderError, TextStep},
     store::StoreError,
+    usage::Reached,
 };
 
 /// The longest that a piece of text waits for company.
@@ -39,6 +40,9 @@ pub enum Broken {
     /// It may have been paid for: asking again could pay twice.
     #[error("a picture that may have been paid for is lost: {0}")]
     PictureLost(String),
+    /// Its owner has used up what a day allows.
+    #[error("its owner may not use more today: {0}")]
+    DailyLimit(Reached),
     /// All that may use the provider at once do; no failure.
     #[error("the provider is used by as many jobs as may use it")]
     NoRoom(Duration),
@@ -62,6 +66,8 @@ pub struct Streamed {
     pub provider: Option<&'static str>,
     /// What the provider said at its end, once it did.
     pub done: Option<Done>,
+    /// What was used for it, and for what came before it.
+    pub meter: Meter,
 }
 
 /// What a provider says at the end of a text.
@@ -149,7 +155,8 @@ impl<'a> Publisher<'a> {
                 step = steps.next() => Some(step),
             };
             match step {
-                Some(Some(Ok(TextStep::Begin { provider }))) => {
+                Some(Some(Ok(TextStep::Begin { provider, model }))) => {
+                    streamed.meter.asks(provider, model, &streamed.text);
                     strand.provider = provider;
                     streamed.provider = Some(provider);
                     gathered.clear();
@@ -172,6 +179,7 @@ impl<'a> Publisher<'a> {
                     }
                 }
                 Some(Some(Ok(TextStep::Done { model, finish_reason, usage }))) => {
+                    streamed.meter.says(usage, &streamed.text);
                     streamed.done = Some(Done { model, finish_reason, usage });
                     self.flush(strand, &mut gathered, &mut seq).await?;
                     return self.chunk(strand, String::new(), seq, true).await;

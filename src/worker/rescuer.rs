@@ -14,7 +14,7 @@ use super::{
     lease::{Leases, Moment},
     metrics,
 };
-use crate::store::StoreError;
+use crate::store::{Conclusion, StoreError};
 
 /// How many are taken over at once.
 const BATCH: usize = 100;
@@ -73,7 +73,8 @@ async fn rescue(tools: &Tools, leases: &Leases, completer: &Completer) -> Result
         for job in &abandoned {
             log::warn!("job {}: its worker has died with it", job.fence.job);
             metrics::RESCUED.inc();
-            completer.conclude(job.fence, metrics::of(job), Some(attempt::after_crash(tools, job).await), lease.clone()).await;
+            let conclusion = Conclusion::new(job.fence, attempt::after_crash(tools, job).await);
+            completer.conclude(job.fence, metrics::of(job), Some(conclusion), lease.clone()).await;
         }
         if abandoned.len() < BATCH {
             return Ok(());

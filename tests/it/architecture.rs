@@ -9,7 +9,8 @@ use std::{
 };
 
 /// What everything may speak of. Each may import those above it in this list.
-const VOCABULARY: [&str; 12] = ["id", "timestamp", "model", "channel", "failure", "persona", "event", "job", "retry", "token", "wake", "metrics"];
+const VOCABULARY: [&str; 13] =
+    ["id", "timestamp", "model", "usage", "channel", "failure", "persona", "event", "job", "retry", "token", "wake", "metrics"];
 
 /// Every other module, and what it may import beside the vocabulary: only what stands above it, so that all imports run
 /// one way. What is absent is forbidden: the hub knows no store, the worker neither the hub nor the service, and the service

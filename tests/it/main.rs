@@ -41,5 +41,6 @@ mod streams;
 mod support;
 mod tls;
 mod typing;
+mod usage;
 mod vanished;
 mod verifier;

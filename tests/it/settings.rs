@@ -36,6 +36,8 @@ fn every_bad_setting_is_listed_at_once_with_what_would_be_right() {
         "PERSONA_PROVIDER_TOTAL_MS",
         "PERSONA_PROVIDER_REST_MS",
         "PERSONA_PROVIDER_LONG_REST_MS",
+        "PERSONA_MAX_TOKENS_PER_DAY",
+        "PERSONA_MAX_IMAGES_PER_DAY",
     ];
     for wrong in ["-1", "", "many", "1.5", "99999999999999999999"] {
         let settings: Vec<(&str, &str)> = numbers.iter().map(|name| (*name, wrong)).collect();
@@ -53,6 +55,8 @@ fn every_bad_setting_is_listed_at_once_with_what_would_be_right() {
         ("PERSONA_STOP_SECONDS", "soon"),
         ("PERSONA_MODELS", r#"{"openai/x": {"maxTokenName": "y"}}"#),
         ("PERSONA_PROVIDER_CONCURRENCY", "4,anybody=2"),
+        ("PERSONA_PRICES", r#"{"openai/x": {"in": 1}}"#),
+        ("PERSONA_MAX_COST_PER_DAY", "1,50"),
     ];
     let (code, _, said) = check(&others, &[]);
     assert_eq!(code, Some(1));

@@ -56,7 +56,8 @@ impl Provider for Offline {
     fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {
         let pace = self.pace;
         let steps = write(&request);
-        stream::iter(steps)
+        let begin = TextStep::Begin { provider: NAME, model: WRITER.into() };
+        stream::iter(std::iter::once(begin).chain(steps))
             .then(move |step| async move {
                 if matches!(step, TextStep::Delta { .. }) && !pace.is_zero() {
                     tokio::time::sleep(pace).await;
@@ -114,6 +115,8 @@ fn paint(request: &ImageRequest, steps: &mpsc::UnboundedSender<Result<ImageStep,
         let heard = steps.send(Ok(ImageStep::Progress { percent, message })).is_ok();
         if heard && wanted.load(Ordering::Relaxed) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
+    // Nobody hears it where the painter was stopped.
+    let _ = steps.send(Ok(ImageStep::Begin { provider: NAME, model: PAINTER.into() }));
     let picture = painter::paint(&request.prompt, request.size.width, request.size.height, &mut on_progress);
     let done = match picture {
         Some(bytes) => {
@@ -121,6 +124,5 @@ fn paint(request: &ImageRequest, steps: &mpsc::UnboundedSender<Result<ImageStep,
         }
         None => Err(ProviderError::new(NAME, Fault::BrokeOff, "the painter was stopped")),
     };
-    // Nobody hears it where the painter was stopped.
     let _ = steps.send(done);
 }

@@ -65,8 +65,8 @@ impl Router {
 
 /// What the router must know of a step.
 trait Step: 'static {
-    /// The step with which a provider begins.
-    fn begin(provider: &'static str) -> Self;
+    /// The step with which a provider begins with a model.
+    fn begin(provider: &'static str, model: String) -> Self;
 
     /// Whether this is the last one.
     fn is_end(&self) -> bool;
@@ -76,8 +76,8 @@ trait Step: 'static {
 }
 
 impl Step for TextStep {
-    fn begin(provider: &'static str) -> Self {
-        Self::Begin { provider }
+    fn begin(provider: &'static str, model: String) -> Self {
+        Self::Begin { provider, model }
     }
 
     fn is_end(&self) -> bool {
@@ -91,8 +91,8 @@ impl Step for TextStep {
 }
 
 impl Step for ImageStep {
-    fn begin(provider: &'static str) -> Self {
-        Self::Begin { provider }
+    fn begin(provider: &'static str, model: String) -> Self {
+        Self::Begin { provider, model }
     }
 
     fn is_end(&self) -> bool {
@@ -181,7 +181,7 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
     }
 
     fn turn_to(&mut self, way: Way) -> T {
-        let begin = T::begin(way.provider.name());
+        let begin = T::begin(way.provider.name(), way.target.model.clone());
         self.current = Some(Current { way, open: None, may_cost: false });
         begin
     }

@@ -10,6 +10,7 @@ mod personas;
 mod queue;
 mod schema;
 mod thread;
+mod usage;
 
 use std::{fs::File, path::Path, time::Duration};
 

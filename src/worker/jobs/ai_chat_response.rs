@@ -1,6 +1,6 @@
 //! `ai_chat_response`: answers a chat message in its room, word by word, as the persona that was called.
 
-use super::{Run, conversation};
+use super::{Run, allowance, conversation};
 use crate::{
     event::FinishReason,
     id::OutboxId,
@@ -8,6 +8,7 @@ use crate::{
     persona::Persona,
     providers::{Purpose, TextRequest},
     store::{Ending, StoreError},
+    usage::Need,
     worker::{
         ending::{self, Said},
         publisher::{Broken, Publisher, Strand},
@@ -23,7 +24,9 @@ pub(super) async fn run(run: Run<'_>, work: &Work, answer: &Answer) -> Result<En
     let provider = &run.tools.provider;
     // The answer must not come before the question.
     run.tools.outbox.publish_first(OutboxId::from_bytes(*answer.reply_to.as_bytes())).await?;
+    allowance::check(&run, Need::Text).await?;
     let request = request(&run, answer).await?;
+    run.streamed.meter.shows(&request);
     let mut strand = Strand {
         stream_id: answer.stream_id,
         provider: provider.name(),

@@ -5,7 +5,7 @@
 
 use futures_util::StreamExt as _;
 
-use super::Run;
+use super::{Run, allowance};
 use crate::{
     channel::Channel,
     event::{Fact, Generated, GeneratedImage, Preview},
@@ -14,6 +14,7 @@ use crate::{
     model::Target,
     providers::{Fault, ImageRequest, ImageStep, Picture, ProviderError},
     store::Ending,
+    usage::Need,
     worker::{
         ending,
         publisher::{Broken, Publisher},
@@ -29,16 +30,18 @@ pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Opti
     if run.fence.attempt > 1 && was_drawing(&run).await? {
         return Err(Broken::PictureLost("the worker that had asked for it has stopped".into()));
     }
-    let mut painting = Painting::new(&run);
-    painting.voice.tell(Fact::GenerationStarted { job_id: run.fence.job, message: "Painting has begun".into() }).await?;
-    let provider = &run.tools.provider;
-    let mut steps = provider.clone().image(ImageRequest { prompt: prompt.to_owned(), size, route: model.into_iter().collect(), model: None });
+    allowance::check(&run, Need::Image).await?;
+    let mut painting = Painting::new(run);
+    let (job, provider) = (painting.run.fence.job, painting.run.tools.provider.clone());
+    painting.voice.tell(Fact::GenerationStarted { job_id: job, message: "Painting has begun".into() }).await?;
+    let mut steps = provider.image(ImageRequest { prompt: prompt.to_owned(), size, route: model.into_iter().collect(), model: None });
     while let Some(step) = steps.next().await {
         match step {
             Ok(ImageStep::Done { model, picture }) => {
+                painting.run.streamed.meter.draws();
                 let images = vec![painting.keep(&picture).await?];
                 let result = Generated::Image { images, provider: painting.provider.into(), model, prompt: prompt.to_owned() };
-                return Ok(ending::of_generation(run.fence.job, run.owner, result));
+                return Ok(ending::of_generation(job, painting.run.owner, result));
             }
             Ok(step) => painting.tell(step).await?,
             Err(error) => {
@@ -58,7 +61,7 @@ async fn was_drawing(run: &Run<'_>) -> Result<bool, Broken> {
 
 /// A picture on its way.
 struct Painting<'a> {
-    run: &'a Run<'a>,
+    run: Run<'a>,
     voice: Publisher<'a>,
     provider: &'static str,
     /// Whether it may have been paid for.
@@ -69,16 +72,22 @@ struct Painting<'a> {
 }
 
 impl<'a> Painting<'a> {
-    fn new(run: &'a Run<'a>) -> Self {
-        let voice = Publisher::new(run, Channel::of_user(run.owner));
-        Self { run, voice, provider: run.tools.provider.name(), asked: false, percent: 0, drafts: Vec::new() }
+    fn new(run: Run<'a>) -> Self {
+        let (voice, provider) = (Publisher::new(&run, Channel::of_user(run.owner)), run.tools.provider.name());
+        Self { run, voice, provider, asked: false, percent: 0, drafts: Vec::new() }
     }
 
     async fn tell(&mut self, step: ImageStep) -> Result<(), Broken> {
         match step {
-            ImageStep::Begin { provider } => (self.provider, self.percent) = (provider, 0),
+            ImageStep::Begin { provider, model } => {
+                // Another one is asked only where nothing is to be paid.
+                self.run.streamed.meter.refuses();
+                self.run.streamed.meter.asks(provider, model, "");
+                (self.provider, self.percent) = (provider, 0);
+            }
             ImageStep::Asked => {
                 self.asked = true;
+                self.run.streamed.meter.may_draw();
                 self.voice.note_stage(self.percent, DRAWING).await?;
                 self.progress(DRAWING.into(), None).await?;
             }
@@ -118,6 +127,7 @@ impl<'a> Painting<'a> {
     /// Where nothing is to be paid, another attempt may ask again.
     async fn refused(&mut self, error: &ProviderError) -> Result<(), Broken> {
         if self.asked && !error.billed {
+            self.run.streamed.meter.refuses();
             self.voice.note_stage(0, REFUSED).await?;
         }
         Ok(())

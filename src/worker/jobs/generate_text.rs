@@ -1,6 +1,6 @@
 //! `generate_text`: a text from a prompt, streamed to its user.
 
-use super::Run;
+use super::{Run, allowance};
 use crate::{
     channel::Channel,
     event::{Fact, Generated},
@@ -8,6 +8,7 @@ use crate::{
     model::Target,
     providers::{Fault, ProviderError, Purpose, Role, TextRequest},
     store::Ending,
+    usage::Need,
     worker::{
         ending,
         publisher::{Broken, Publisher, Strand},
@@ -25,6 +26,8 @@ pub(super) fn request(prompt: &str, model: Option<Target>, max_tokens: Option<u3
 }
 
 pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
+    allowance::check(&run, Need::Text).await?;
+    run.streamed.meter.shows(&request);
     let (job, provider) = (run.fence.job, &run.tools.provider);
     let mut publisher = Publisher::new(&run, Channel::of_user(run.owner));
     publisher.tell(Fact::GenerationStarted { job_id: job, message: "Writing has begun".into() }).await?;

@@ -4,6 +4,7 @@
 //! whatever it waits for. Refuses to decide what follows from a failure: that is the attempt's.
 
 mod ai_chat_response;
+mod allowance;
 mod conversation;
 mod generate_image;
 mod generate_text;

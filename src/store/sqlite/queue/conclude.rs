@@ -15,6 +15,7 @@ use crate::{
             literal::{Bind, Statement},
             millis, now, outbox,
             schema::{job, job_done},
+            usage,
         },
     },
 };
@@ -24,12 +25,12 @@ pub(super) fn conclude(connection: &mut SqliteConnection, worker: WorkerId, conc
         return Ok(vec![false; conclusions.len()]);
     }
     let now = now();
-    let one = |Conclusion { fence, then }: &Conclusion| {
+    let one = |Conclusion { fence, then, usage }: &Conclusion| {
         let mut put_back = |sql, binds: &[Bind<'_>]| {
             let fence = [Bind::Bytes(fence.job.as_bytes()), Bind::Number(fence.attempt.into()), Bind::Bytes(worker.as_bytes())];
             Ok(Statement::<()>::new(sql, [binds, &fence].concat()).execute(connection)? == 1)
         };
-        match then {
+        let held = match then {
             Then::End(ending) => end(connection, worker, *fence, ending),
             Then::Retry { pause, error, crash } => {
                 let (due, at, error, crash) = (now + millis(*pause), now, Bind::Text(error), Bind::Number(i64::from(*crash)));
@@ -37,7 +38,11 @@ pub(super) fn conclude(connection: &mut SqliteConnection, worker: WorkerId, conc
             }
             Then::Snooze { pause } => put_back(SNOOZE, &[Bind::Number(now + millis(*pause))]),
             Then::GiveBack => put_back(GIVE_BACK, &[]),
+        }?;
+        if held {
+            usage::add(connection, usage)?;
         }
+        Ok(held)
     };
     conclusions.iter().map(one).collect()
 }

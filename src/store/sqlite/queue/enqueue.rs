@@ -31,6 +31,9 @@ pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Requ
     {
         return Ok(known);
     }
+    if request.is_over_daily_limit {
+        return Ok(Accepted::OverDailyLimit);
+    }
     if !request.jobs.is_empty() && has_too_many(connection, &request.user, request.max_waiting)? {
         return Ok(Accepted::TooManyJobs);
     }

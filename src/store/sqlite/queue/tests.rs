@@ -48,7 +48,7 @@ fn a_job_that_failed_is_claimed_again_when_it_is_due_and_not_before() {
     for (job, attempt) in claimed(&mut connection, worker, 2) {
         let pause = if job == soon { Duration::ZERO } else { LEASE };
         let fence = crate::job::Fence { job, attempt };
-        let failed = Conclusion { fence, then: Then::Retry { pause, error: "it failed".into(), crash: false } };
+        let failed = Conclusion::new(fence, Then::Retry { pause, error: "it failed".into(), crash: false });
         assert_eq!(conclude(&mut connection, worker, &[failed]).unwrap(), [true]);
     }
     assert_eq!(claimed(&mut connection, worker, 2), [(soon, 2)]);
