@@ -8,6 +8,7 @@
 mod history;
 mod outbox;
 mod personas;
+mod postgres;
 mod queue;
 mod queue_admin;
 mod sqlite;
@@ -20,6 +21,7 @@ pub use self::{
     history::{Author, HistoryStore, Message, Page},
     outbox::{Idempotency, OutboxStore, Outgoing},
     personas::{Kept, MAX_PERSONAS_OF_ROOM, PersonaFilter, PersonaStore},
+    postgres::{DatabaseUrl, InvalidDatabaseUrl, Isolation, PostgresConfig, PostgresStore},
     queue::{Batch, Conclusion, Depth, Ending, Heartbeat, JobFilter, QueueStore, QueueUpkeep, Stopping, Then},
     queue_admin::{AdminFilter, FailedAttempt, InvalidScope, JobRecord, KindStats, Limit, QueueAdmin, Scope},
     sqlite::SqliteStore,

@@ -21,6 +21,7 @@ mod images;
 mod jobs;
 mod lifecycle;
 mod limits;
+mod migrations;
 mod models;
 mod ops;
 mod personas;

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod disk;
 pub mod http2;
 pub mod person;
+pub mod postgres;
 pub mod provider;
 pub mod raw;
 pub mod redis;

@@ -1,0 +1,1 @@
+create index if not exists idempotency_by_age on idempotency (shard, created_at)
