@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    cursor::Key,
+    cursor::{self, Key},
     frame::{Frame, PIECE, Piece, PieceWriter},
     news::{News, Places},
 };
@@ -53,6 +53,8 @@ pub struct Behind {
     places: Places,
     /// How many channels have not joined yet; until then nothing leaves.
     joining: usize,
+    /// The frames that say which of them begin with a gap.
+    resets: Vec<u8>,
     queue: VecDeque<Owed>,
     /// Bytes of live events in the queue.
     live: usize,
@@ -70,13 +72,13 @@ impl Behind {
     pub fn joining(channels: usize, head: Bytes) -> Self {
         let nowhere = (Key::OWN, Position::NOWHERE);
         let places = std::iter::repeat_n(nowhere, channels).collect();
-        Self { places, joining: channels, queue: VecDeque::new(), live: 0, unsent: None, head, ends: false }
+        Self { places, joining: channels, resets: Vec::new(), queue: VecDeque::new(), live: 0, unsent: None, head, ends: false }
     }
 
     /// That of a stream at `places` whose reader did not take all of `piece`.
     #[must_use]
     pub fn blocked(places: Places, piece: Piece, taken: usize) -> Self {
-        Self { places, joining: 0, queue: VecDeque::new(), live: 0, unsent: Some((piece, taken)), head: Bytes::new(), ends: false }
+        Self { unsent: Some((piece, taken)), places, ..Self::joining(0, Bytes::new()) }
     }
 
     /// Whether channels have yet to join.
@@ -92,15 +94,24 @@ impl Behind {
         self.joining == 0
     }
 
-    /// Where the reader is.
-    #[must_use]
-    pub fn places(&self) -> &Places {
-        &self.places
+    /// A channel begins with a gap, as `frame` says.
+    pub fn reset(&mut self, frame: &[u8]) {
+        self.resets.extend_from_slice(frame);
     }
 
-    /// What is to be told before all else.
-    pub fn say_first(&mut self, frame: Bytes) {
-        self.queue.push_front(Owed::Said(frame));
+    /// All channels have joined: `retry` and `ready` come before all else. A cursor that stands behind a gap would, had it left
+    /// before the gap is told, let a reader who is cut in between resume without hearing of it; so it comes after.
+    pub fn begin(&mut self, retry: &str, ready: &str) {
+        let mut id = b"id: ".to_vec();
+        cursor::write(&self.places, &mut id);
+        id.push(b'\n');
+        let resets = std::mem::take(&mut self.resets);
+        let frames = if resets.is_empty() {
+            [retry.as_bytes(), &id, ready.as_bytes()].concat()
+        } else {
+            [retry.as_bytes(), ready.as_bytes(), &resets, &id, b"\n"].concat()
+        };
+        self.queue.push_front(Owed::Said(frames.into()));
     }
 
     /// What is to be told of the stream itself.

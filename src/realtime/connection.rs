@@ -17,7 +17,6 @@ use smallvec::SmallVec;
 use super::{
     audience::{Audiences, Place},
     behind::{Behind, Replay},
-    cursor,
     frame::{self, PieceWriter},
     limits::Permit,
     news::{Batch, Places},
@@ -151,7 +150,7 @@ impl Connection {
         let mut behind = Box::new(Behind::joining(channels.len(), head));
         if let Some(reason) = reset {
             for (channel, _) in &channels {
-                behind.say(self::reset(channel, reason));
+                behind.reset(&self::reset(channel, reason));
             }
         }
         Self {
@@ -197,17 +196,12 @@ impl Connection {
         self.places.iter().map(|place| audiences.at(*place)).collect()
     }
 
-    /// All channels have joined: says so, with the cursor of all, before what has gathered.
+    /// All channels have joined: says so, before what has gathered.
     fn begin(&mut self, audiences: &Audiences, ctx: &mut Hosted) {
         let Some(behind) = &mut self.behind else { return };
         let channels = self.places.iter().filter_map(|place| Some(audiences.get(place.audience()?)?.channel.clone())).collect();
         let ready = frame::control(&Control::Ready { timestamp: Timestamp::now(), channels, resumed: self.resumed });
-        let mut first = frame::retry(rand::random_range(2_000..=5_000)).into_bytes();
-        first.extend_from_slice(b"id: ");
-        cursor::write(behind.places(), &mut first);
-        first.push(b'\n');
-        first.extend_from_slice(ready.as_bytes());
-        behind.say_first(first.into());
+        behind.begin(&frame::retry(rand::random_range(2_000..=5_000)), &ready);
         self.proceed(ctx);
     }
 
@@ -276,8 +270,11 @@ impl Handler<Welcome<'_>> for Connection {
         let Welcome { slot, place, from, gap, replay, greeting, audiences } = welcome;
         self.places[slot] = place;
         let (Some(behind), Some(audience)) = (&mut self.behind, place.audience().and_then(|index| audiences.get(index))) else { return };
-        for frame in gap.map(|reason| reset(&audience.channel, reason)).into_iter().chain(greeting) {
-            behind.say(frame);
+        if let Some(reason) = gap {
+            behind.reset(&reset(&audience.channel, reason));
+        }
+        if let Some(greeting) = greeting {
+            behind.say(greeting);
         }
         behind.replay(slot, replay);
         if behind.joined(slot, audiences.at(place).0, from) {

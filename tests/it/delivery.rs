@@ -16,6 +16,7 @@ const TEAM: &str = "channel:team";
 on_each_way! {
     two_thousand_events_over_three_channels_arrive_exactly_though_the_client_is_cut_at_random_points,
     a_cursor_before_what_the_log_has_gets_one_reset_and_then_everything_after_it,
+    whoever_is_cut_before_the_gap_is_told_hears_of_it_the_next_time,
     a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one,
     a_stream_that_was_cut_before_its_first_event_misses_nothing,
     a_cursor_that_cannot_be_read_is_a_fresh_start_and_said_for_each_channel,
@@ -157,6 +158,32 @@ async fn a_cursor_of_a_former_life_gets_a_reset_and_then_everything_of_this_one(
     assert_eq!(contents(&told), numbers(0..4));
 }
 
+async fn whoever_is_cut_before_the_gap_is_told_hears_of_it_the_next_time(way: Way) {
+    let mut app = App::start();
+    let ada = Person::on(&app, "Ada", way).await;
+    let rooms = [GENERAL, TEAM];
+    let cursor = ada.listen(&rooms).await.last_id;
+    app.kill();
+    let _app = app.restart();
+    // So that one of the channels has something to show, which comes with an id, besides the gap.
+    ada.say(TEAM, "anew").await;
+
+    for bad in [cursor.as_deref().unwrap(), "no cursor at all"] {
+        let mut stream = ada.resume(&rooms, Some(bad)).await;
+        for _ in 0..3 {
+            assert_eq!(stream.last_id, None, "who is cut here would not ask from the old place again");
+            assert_eq!(stream.next().await.name, "reset");
+        }
+        // Presence at the latest comes after the last reset.
+        stream.next_of("presence").await;
+        let mut again = ada.resume(&rooms, stream.last_id.as_deref()).await;
+        assert!(again.opened.as_ref().unwrap().id.is_some());
+        ada.say(GENERAL, "after").await;
+        while again.next().await.kind() != "chat" {}
+        ada.resume(&rooms, again.last_id.as_deref()).await;
+    }
+}
+
 async fn a_stream_that_was_cut_before_its_first_event_misses_nothing(way: Way) {
     let app = App::start();
     let ada = Person::on(&app, "Ada", way).await;
@@ -228,12 +255,7 @@ async fn a_reader_that_stalls_is_closed_and_resumes_exactly_while_others_get_eve
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     socket.connect(&app.address.into()).unwrap();
     let mut socket = std::net::TcpStream::from(socket);
-    let head = format!(
-        "GET /api/events?channel={GENERAL}&access_token={} HTTP/1.1\r\nHost: {}\r\n{}\r\n",
-        ben.token,
-        app.address,
-        if way == Way::Body { "Content-Length: 0\r\n" } else { "" }
-    );
+    let head = format!("GET /api/events?channel={GENERAL}&access_token={} HTTP/1.1\r\nHost: {}\r\n{}\r\n", ben.token, app.address, way.header());
     socket.write_all(head.as_bytes()).unwrap();
     let mut first = [0; 1];
     socket.read_exact(&mut first).unwrap();

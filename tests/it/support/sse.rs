@@ -32,11 +32,17 @@ impl Event {
     }
 }
 
+/// What a block told.
+enum Told {
+    Event(Event),
+    Id(String),
+}
+
 /// An open stream.
 pub struct Stream {
     pieces: BoxStream<'static, Bytes>,
     buffer: Vec<u8>,
-    events: VecDeque<Event>,
+    events: VecDeque<Told>,
     /// The newest id: what a browser would send as `Last-Event-ID`.
     pub last_id: Option<String>,
     /// The newest `retry:`.
@@ -84,11 +90,18 @@ impl Stream {
     /// The next event, or nothing where the stream ends or breaks.
     pub async fn try_next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                if let Some(id) = &event.id {
-                    self.last_id = Some(id.clone());
+            match self.events.pop_front() {
+                Some(Told::Event(event)) => {
+                    if let Some(id) = &event.id {
+                        self.last_id = Some(id.clone());
+                    }
+                    return Some(event);
                 }
-                return Some(event);
+                Some(Told::Id(id)) => {
+                    self.last_id = Some(id);
+                    continue;
+                }
+                None => {}
             }
             let piece = self.pieces.next().await?;
             self.buffer.extend_from_slice(&piece);
@@ -151,7 +164,11 @@ impl Stream {
                     _ => assert!(line.is_empty() || line.starts_with(':'), "{line:?}"),
                 }
             }
-            self.events.extend(data.map(|data| Event { name, id, data }));
+            match data {
+                Some(data) => self.events.push_back(Told::Event(Event { name, id, data })),
+                // A block without data is no event, but its id counts.
+                None => self.events.extend(id.map(Told::Id)),
+            }
         }
     }
 }
