@@ -2,7 +2,7 @@
 //!
 //! A user is there while at least one of their streams is, and for a grace after, so that a reload is no leave. Changes are
 //! told one by one while they are few; when more than four a second happen they are told together, at most four times a
-//! second. What is there and what was told are kept apart: a newcomer is shown what was told, and every later frame
+//! second, and ever more rarely the more are to be told, or a full room that fills would cost the square of its size. What is there and what was told are kept apart: a newcomer is shown what was told, and every later frame
 //! continues from there.
 //!
 //! Pure: time comes in as an argument. Refuses to send anything itself.
@@ -25,6 +25,11 @@ const NAMED: usize = 100;
 /// Frames a second, at most.
 const FRAMES_A_SECOND: usize = 4;
 const SECOND: Duration = Duration::from_secs(1);
+/// The least and the most time between a summary and the next frame.
+const SHORTEST: Duration = Duration::from_millis(250);
+const SLOWEST: Duration = Duration::from_secs(5);
+/// In between, a room's people together are told so much a second.
+const TOLD_A_SECOND: u32 = 4_000;
 /// So many people are found by looking at each.
 const FEW: usize = 8;
 
@@ -41,7 +46,7 @@ pub struct Attendance {
     told: usize,
     /// When the newest frames were told, in no order.
     frames: [Option<Instant>; FRAMES_A_SECOND],
-    /// After a summary the next frame waits for this.
+    /// After a summary, and in a large room after any frame, the next one waits for this.
     not_before: Option<Instant>,
     /// The snapshot for newcomers, encoded, as long as it holds.
     greeting: Option<Bytes>,
@@ -181,10 +186,18 @@ impl Attendance {
             return Vec::new();
         }
         self.greeting = None;
-        let frames = if changes.len() <= free { singly(changes) } else { vec![self.summary(changes)] };
-        self.not_before = matches!(frames[..], [Presence::Update { .. }]).then(|| now + SECOND / FRAMES_A_SECOND as u32);
+        let pause = self.pause();
+        let few = if pause > SHORTEST { 1 } else { free };
+        let frames = if changes.len() <= few { singly(changes) } else { vec![self.summary(changes)] };
+        let is_summary = matches!(frames[..], [Presence::Update { .. }]);
+        self.not_before = (is_summary || pause > SHORTEST).then(|| now + pause);
         self.frames.iter_mut().filter(|told| told.is_none()).take(frames.len()).for_each(|told| *told = Some(now));
         frames
+    }
+
+    /// How long so many are left in peace after a frame.
+    fn pause(&self) -> Duration {
+        (SECOND * u32::try_from(self.told).unwrap_or(u32::MAX).min(1_000_000) / TOLD_A_SECOND).clamp(SHORTEST, SLOWEST)
     }
 
     /// When [`Self::due`] is worth asking again.
@@ -322,6 +335,23 @@ mod tests {
         }
         assert_eq!(told, 10_000);
         assert!(matches!(room.snapshot(), Presence::Snapshot { count: 10_000, users } if users.len() == NAMED));
+    }
+
+    #[test]
+    fn a_room_that_fills_costs_each_second_the_same_however_full_it_is() {
+        let (mut room, start) = (Attendance::new(GRACE), Instant::now());
+        let (mut readers, mut told) = (0_u64, 0);
+        for step in 0..40_000_u32 {
+            let now = start + Duration::from_millis(1) * step;
+            room.join(&person(&format!("u_{step}")));
+            told += readers * room.due(now).len() as u64;
+            readers += 1;
+        }
+        let most = 40 * u64::from(TOLD_A_SECOND) * 2;
+        assert!(told <= most, "{told} deliveries, {most} at most");
+        let next = room.next_due().unwrap();
+        assert!(next.duration_since(start + Duration::from_secs(40)) <= SLOWEST);
+        assert!(matches!(room.due(next)[..], [Presence::Update { count: 40_000, .. }]));
     }
 
     #[test]
