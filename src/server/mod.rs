@@ -24,6 +24,7 @@ use actix_service::{Service as _, ServiceFactory, fn_factory, fn_service, map_co
 use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
 use actix_web_lab::middleware::CatchPanic;
 use anyhow::{Context as _, Result};
+use socket2::{Domain, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 
 use self::{
@@ -51,6 +52,9 @@ use crate::{
     worker::{Tools, Worker},
 };
 
+/// So many connections may wait to be accepted.
+const BACKLOG: i32 = 8192;
+
 /// The whole product in one process, accepting connections.
 pub struct Application {
     address: SocketAddr,
@@ -75,8 +79,10 @@ impl Application {
         // Where one is installed already, it is this one.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let tls = tls::acceptor(&config.service.tls)?;
-        let most_streams = config.streams.most(raise_descriptor_limit());
-        let listener = TcpListener::bind(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
+        let files = raise_descriptor_limit();
+        let most_streams = config.streams.most(files);
+        log::info!("{files} files may be open, so there may be {} streams", most_streams.in_all);
+        let listener = listen(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
         let address = listener.local_addr()?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.storage.database)?);
         // No other process has this file, so whatever runs has died with the process that ran it.
@@ -188,6 +194,15 @@ fn event_log(config: &Config, listener: Listener) -> (Arc<dyn EventLog>, Wakeups
             (Arc::new(RedisLog::start(address.clone(), limits, listener, relay, &thread)), wakeups)
         }
     }
+}
+
+/// Listens, with room for those who come back all at once; the kernel may grant less (`net.core.somaxconn`).
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// What every HTTP thread is made from.
