@@ -6,9 +6,15 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::{App, meanwhile},
-    person::{GENERAL, Person},
+    person::{GENERAL, Person, Way, on_each_way},
     sse::Stream,
 };
+
+on_each_way! {
+    a_user_with_three_tabs_joins_once_and_leaves_once,
+    a_reload_within_the_grace_is_no_leave,
+    many_joins_at_once_are_told_together_and_add_up,
+}
 
 async fn count(person: &Person) -> u64 {
     person.get(&format!("/api/presence?channel={GENERAL}")).await["count"].as_u64().unwrap()
@@ -18,10 +24,9 @@ fn status(event: &Value) -> (&str, &str) {
     (event["status"].as_str().unwrap(), event["userName"].as_str().unwrap_or_default())
 }
 
-#[tokio::test]
-async fn a_user_with_three_tabs_joins_once_and_leaves_once() {
+async fn a_user_with_three_tabs_joins_once_and_leaves_once(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut watcher = ada.listen(&[GENERAL]).await;
     let snapshot = watcher.next_of("presence").await.data;
     assert_eq!((&snapshot["status"], &snapshot["count"]), (&json!("snapshot"), &json!(1)));
@@ -35,10 +40,9 @@ async fn a_user_with_three_tabs_joins_once_and_leaves_once() {
     assert_eq!(count(&ada).await, 1);
 }
 
-#[tokio::test]
-async fn a_reload_within_the_grace_is_no_leave() {
+async fn a_reload_within_the_grace_is_no_leave(way: Way) {
     let app = App::with(&[("PERSONA_PRESENCE_GRACE_MS", "1500")]);
-    let (ada, ben, cleo) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await, Person::new(&app, "Cleo").await);
+    let (ada, ben, cleo) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await, Person::on(&app, "Cleo", way).await);
     let mut watcher = ada.listen(&[GENERAL]).await;
     let tab = ben.listen(&[GENERAL]).await;
     drop(tab);
@@ -57,16 +61,15 @@ async fn a_reload_within_the_grace_is_no_leave() {
     assert_eq!(told, [r#"("snapshot", "")"#, r#"("join", "Ben")"#, r#"("join", "Cleo")"#]);
 }
 
-#[tokio::test]
-async fn many_joins_at_once_are_told_together_and_add_up() {
+async fn many_joins_at_once_are_told_together_and_add_up(way: Way) {
     const PEOPLE: usize = 150;
     let app = App::with(&[("PERSONA_MAX_STREAMS_PER_ADDRESS", "0")]);
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut watcher = ada.listen(&[GENERAL]).await;
     assert_eq!(watcher.next_of("presence").await.data["status"], "snapshot");
     let mut streams: Vec<Stream> = Vec::new();
     for number in 0..PEOPLE {
-        streams.push(Person::new(&app, &format!("Guest {number}")).await.listen(&[GENERAL]).await);
+        streams.push(Person::on(&app, &format!("Guest {number}"), way).await.listen(&[GENERAL]).await);
     }
 
     let (mut there, mut frames) = (1, Vec::new());

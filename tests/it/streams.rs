@@ -6,14 +6,20 @@ use serde_json::json;
 
 use crate::support::{
     app::App,
-    person::{GENERAL, Person},
+    person::{GENERAL, Person, Way, on_each_way},
     sse::Stream,
 };
 
-#[tokio::test]
-async fn ready_comes_first_and_at_once_with_all_channels() {
+on_each_way! {
+    ready_comes_first_and_at_once_with_all_channels,
+    the_header_of_a_reconnect_goes_before_the_query_of_the_first_connect,
+    a_silent_stream_is_pinged_with_its_cursor,
+    a_stream_that_is_old_is_asked_to_come_back,
+}
+
+async fn ready_comes_first_and_at_once_with_all_channels(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let stream = ada.listen(&["channel:team", GENERAL]).await;
     let ready = stream.opened.unwrap();
     assert_eq!(ready.data.as_object().unwrap().keys().collect::<Vec<_>>(), ["channels", "resumed", "timestamp", "type"]);
@@ -21,10 +27,9 @@ async fn ready_comes_first_and_at_once_with_all_channels() {
     assert!((2000..=5000).contains(&stream.retry.unwrap()));
 }
 
-#[tokio::test]
-async fn the_header_of_a_reconnect_goes_before_the_query_of_the_first_connect() {
+async fn the_header_of_a_reconnect_goes_before_the_query_of_the_first_connect(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut stream = ada.listen(&[GENERAL]).await;
     let first = stream.opened.clone().unwrap().id.unwrap();
     ada.say(GENERAL, "one").await;
@@ -36,10 +41,9 @@ async fn the_header_of_a_reconnect_goes_before_the_query_of_the_first_connect() 
     assert_eq!(stream.next_logged().await.data["result"]["id"], two["id"]);
 }
 
-#[tokio::test]
-async fn a_silent_stream_is_pinged_with_its_cursor() {
+async fn a_silent_stream_is_pinged_with_its_cursor(way: Way) {
     let app = App::with(&[("PERSONA_PING_MS", "200")]);
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut stream = ada.listen(&[GENERAL]).await;
     let ping = stream.next_of("ping").await;
     assert_eq!((ping.name.as_str(), ping.data.as_object().unwrap().len()), ("ping", 2));
@@ -49,10 +53,9 @@ async fn a_silent_stream_is_pinged_with_its_cursor() {
     assert_eq!(again.next_logged().await.data["result"]["id"], said["id"]);
 }
 
-#[tokio::test]
-async fn a_stream_that_is_old_is_asked_to_come_back() {
+async fn a_stream_that_is_old_is_asked_to_come_back(way: Way) {
     let app = App::with(&[("PERSONA_STREAM_LIFETIME_SECONDS", "1")]);
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let mut stream = ada.listen(&[GENERAL]).await;
     let events = tokio::time::timeout(Duration::from_secs(5), stream.to_end()).await.unwrap();
     let last = &events[events.len() - 1];

@@ -8,9 +8,17 @@ use serde_json::{Value, json};
 use crate::support::{
     answer::Answer,
     app::App,
-    person::{GENERAL, Person},
+    person::{GENERAL, Person, Way, on_each_way},
     sse::Stream,
 };
+
+on_each_way! {
+    the_room_is_told_who_types_and_who_no_longer_does,
+    typing_goes_off_by_itself,
+    typing_is_told_once_a_second_and_user_and_no_more,
+    whoever_has_said_it_types_no_longer,
+    typing_is_not_kept_for_those_who_come_back,
+}
 
 async fn tell(person: &Person, channel: &str, is_typing: bool) -> Answer {
     Answer::to(person.request(Method::POST, "/api/chat/typing").json(&json!({"channel": channel, "isTyping": is_typing}))).await
@@ -24,10 +32,9 @@ async fn heard(stream: &mut Stream) -> (Value, Value) {
     (event.data["userId"].clone(), event.data["isTyping"].clone())
 }
 
-#[tokio::test]
-async fn the_room_is_told_who_types_and_who_no_longer_does() {
+async fn the_room_is_told_who_types_and_who_no_longer_does(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut stream = ben.listen(&[GENERAL]).await;
     let on = tell(&ada, GENERAL, true).await;
     assert_eq!((on.status, on.body.len()), (204, 0));
@@ -37,15 +44,14 @@ async fn the_room_is_told_who_types_and_who_no_longer_does() {
     // Nothing more to tell of her; another room is not this one's business.
     assert_eq!(tell(&ada, GENERAL, false).await.status, 204);
     assert_eq!(tell(&ben, "channel:other", true).await.status, 204);
-    let last = Person::new(&app, "Cleo").await;
+    let last = Person::on(&app, "Cleo", way).await;
     assert_eq!(tell(&last, GENERAL, true).await.status, 204);
     assert_eq!(heard(&mut stream).await, (json!(last.id), json!(true)));
 }
 
-#[tokio::test]
-async fn typing_goes_off_by_itself() {
+async fn typing_goes_off_by_itself(way: Way) {
     let app = App::with(&[("PERSONA_TYPING_MS", "250")]);
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut stream = ben.listen(&[GENERAL]).await;
     let begun = Instant::now();
     assert_eq!(tell(&ada, GENERAL, true).await.status, 204);
@@ -54,10 +60,9 @@ async fn typing_goes_off_by_itself() {
     assert!(begun.elapsed() >= Duration::from_millis(250));
 }
 
-#[tokio::test]
-async fn typing_is_told_once_a_second_and_user_and_no_more() {
+async fn typing_is_told_once_a_second_and_user_and_no_more(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let begun = Instant::now();
     assert_eq!(tell(&ada, GENERAL, true).await.status, 204);
     let again = tell(&ada, GENERAL, true).await;
@@ -79,10 +84,9 @@ async fn typing_is_told_once_a_second_and_user_and_no_more() {
     assert!(begun.elapsed() >= Duration::from_millis(990));
 }
 
-#[tokio::test]
-async fn whoever_has_said_it_types_no_longer() {
+async fn whoever_has_said_it_types_no_longer(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut stream = ben.listen(&[GENERAL]).await;
     assert_eq!(tell(&ada, GENERAL, true).await.status, 204);
     assert_eq!(heard(&mut stream).await, (json!(ada.id), json!(true)));
@@ -101,10 +105,9 @@ async fn whoever_has_said_it_types_no_longer() {
     assert_eq!(kinds, ["chat", "typing"]);
 }
 
-#[tokio::test]
-async fn typing_is_not_kept_for_those_who_come_back() {
+async fn typing_is_not_kept_for_those_who_come_back(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut stream = ben.listen(&[GENERAL]).await;
     ada.say(GENERAL, "one").await;
     let cursor = stream.next_logged().await.id;

@@ -8,15 +8,23 @@ use std::{
 };
 
 use reqwest::Client;
+use serde_json::json;
 
 use crate::support::{
     app::App,
-    person::{GENERAL, Person},
+    person::{GENERAL, Person, Way, on_each_way},
     sse::Stream,
+    token,
 };
 
+on_each_way! {
+    a_client_that_closes_its_connection_leaves_at_once,
+    a_client_that_resets_its_connection_leaves_at_once,
+    no_descriptor_and_no_stream_is_left_of_those_who_are_gone,
+}
+
 /// Far less than the time to the first ping: whatever is noticed within it was not found by writing.
-const SOON: Duration = Duration::from_secs(6);
+const SOON: Duration = Duration::from_secs(2);
 
 async fn leaves(watcher: &mut Stream, name: &str, within: Duration) {
     let begun = Instant::now();
@@ -33,10 +41,20 @@ async fn joins(watcher: &mut Stream, name: &str) {
     while watcher.next_of("presence").await.data["userName"] != name {}
 }
 
+/// How many streams the server says it has.
+async fn streams(app: &App) -> String {
+    let client = Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+    let scheme = app.url.split(':').next().unwrap();
+    let url = format!("{scheme}://127.0.0.1:{}/metrics", app.address.port());
+    let metrics = client.get(url).send().await.unwrap().text().await.unwrap();
+    metrics.lines().find_map(|line| line.strip_prefix("persona_streams ")).unwrap().to_owned()
+}
+
 /// A stream on a bare socket, read up to its first event.
-fn raw_stream(app: &App, person: &Person) -> TcpStream {
+fn raw_stream(app: &App, person: &Person, way: Way) -> TcpStream {
     let mut socket = TcpStream::connect(app.address).unwrap();
-    let head = format!("GET /api/events?channel={GENERAL}&access_token={} HTTP/1.1\r\nHost: {}\r\n\r\n", person.token, app.address);
+    let (token, address, header) = (&person.token, app.address, way.header());
+    let head = format!("GET /api/events?channel={GENERAL}&access_token={token} HTTP/1.1\r\nHost: {address}\r\n{header}\r\n");
     socket.write_all(head.as_bytes()).unwrap();
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains("stream_ready") {
@@ -48,23 +66,21 @@ fn raw_stream(app: &App, person: &Person) -> TcpStream {
     socket
 }
 
-#[tokio::test]
-async fn a_client_that_closes_its_connection_leaves_at_once() {
+async fn a_client_that_closes_its_connection_leaves_at_once(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut watcher = ada.listen(&[GENERAL]).await;
-    let socket = raw_stream(&app, &ben);
+    let socket = raw_stream(&app, &ben, way);
     joins(&mut watcher, "Ben").await;
     drop(socket);
     leaves(&mut watcher, "Ben", SOON).await;
 }
 
-#[tokio::test]
-async fn a_client_that_resets_its_connection_leaves_at_once() {
+async fn a_client_that_resets_its_connection_leaves_at_once(way: Way) {
     let app = App::start();
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let (ada, ben) = (Person::on(&app, "Ada", way).await, Person::on(&app, "Ben", way).await);
     let mut watcher = ada.listen(&[GENERAL]).await;
-    let socket = raw_stream(&app, &ben);
+    let socket = raw_stream(&app, &ben, way);
     joins(&mut watcher, "Ben").await;
     socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
     drop(socket);
@@ -98,22 +114,20 @@ async fn a_client_that_closes_its_http2_connection_leaves_at_once() {
     leaves(&mut watcher, "Ben", SOON).await;
 }
 
-#[tokio::test]
-async fn no_descriptor_and_no_stream_is_left_of_those_who_are_gone() {
+async fn no_descriptor_and_no_stream_is_left_of_those_who_are_gone(way: Way) {
     let app = App::start();
-    let ada = Person::new(&app, "Ada").await;
+    let ada = Person::on(&app, "Ada", way).await;
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", app.pid())).unwrap().count();
     let mut watcher = ada.listen(&[GENERAL]).await;
     let before = descriptors();
     for _ in 0..5 {
-        let ben = Person::new(&app, "Ben").await;
-        let sockets: Vec<_> = (0..40).map(|_| raw_stream(&app, &ben)).collect();
+        let ben = Person::on(&app, "Ben", way).await;
+        let sockets: Vec<_> = (0..40).map(|_| raw_stream(&app, &ben, way)).collect();
         drop(sockets);
         leaves(&mut watcher, "Ben", SOON).await;
     }
     crate::support::eventually("all descriptors are closed", || async { (descriptors() <= before + 2).then_some(()) }).await;
-    let metrics = ada.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("\npersona_streams 1\n"), "{metrics}");
+    crate::support::eventually("all streams are gone", async || (streams(&app).await == "1").then_some(())).await;
 }
 
 /// A host of its own on this machine, whose cable can be pulled.
@@ -143,10 +157,12 @@ impl OtherHost {
         host
     }
 
-    fn stream(&self, app: &App, person: &Person) -> Child {
-        let url = format!("http://{}:{}/api/events?channel={GENERAL}&access_token={}", self.gateway, app.address.port(), person.token);
+    /// A client there, which speaks the protocol that the option says.
+    fn stream(&self, app: &App, token: &str, protocol: &str) -> Child {
+        let (scheme, port) = (app.url.split(':').next().unwrap(), app.address.port());
+        let url = format!("{scheme}://{}:{port}/api/events?channel={GENERAL}&access_token={token}", self.gateway);
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, "curl", "-sN", &url]).stdout(Stdio::null());
+        command.args(["netns", "exec", &self.name, "curl", "-ksN", protocol, &url]).stdout(Stdio::null());
         command.spawn().unwrap()
     }
 
@@ -169,22 +185,36 @@ fn run(command: &str) {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_is_found_within_thirty_seconds() {
-    let app = App::with(&[("PERSONA_LISTEN", "0.0.0.0:0")]);
-    let local = format!("http://127.0.0.1:{}", app.address.port());
-    let (mut ada, mut ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    ada.url.clone_from(&local);
-    ben.url = local;
-    let mut watcher = ada.listen(&[GENERAL]).await;
+async fn half_open_connections_are_found_within_thirty_seconds_whatever_they_speak() {
+    let settings = [("PERSONA_LISTEN", "0.0.0.0:0"), ("PERSONA_SECRET", token::SECRET)];
+    let (plain, secure) = (App::with(&settings), App::builder(&settings).flag("--dev-tls").start());
     let host = OtherHost::new();
-    let mut curl = host.stream(&app, &ben);
-    joins(&mut watcher, "Ben").await;
+    let token = token::of(&json!({"sub": "ada", "name": "Ada", "exp": token::in_seconds(600)}));
+    let clients = [
+        (&plain, "--http1.1"),
+        // A header that leaves it to the HTTP layer.
+        (&plain, "-HHTTP2-Settings: AAMAAABk"),
+        (&plain, "--http2-prior-knowledge"),
+        (&secure, "--http1.1"),
+        (&secure, "--http2"),
+    ];
+    let mut curls = clients.map(|(app, protocol)| host.stream(app, &token, protocol));
+    for (app, all) in [(&plain, "3"), (&secure, "2")] {
+        crate::support::eventually("all listen", async || (streams(app).await == all).then_some(())).await;
+    }
     host.pull_the_cable();
-    let left =
-        tokio::time::timeout(Duration::from_secs(31), async { while watcher.next_of_patiently("presence").await.data["status"] != "leave" {} });
-    let found = left.await;
-    curl.kill().unwrap();
-    curl.wait().unwrap();
+    let found = tokio::time::timeout(Duration::from_secs(31), async {
+        for app in [&plain, &secure] {
+            while streams(app).await != "0" {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    });
+    let found = found.await;
+    for curl in &mut curls {
+        curl.kill().unwrap();
+        curl.wait().unwrap();
+    }
     drop(host);
-    found.expect("the half-open connection was not found");
+    found.expect("a half-open connection was not found");
 }
