@@ -237,12 +237,12 @@ impl Fact {
         "typing",
     ];
 
-    /// The message of history this event tells, where it tells one.
+    /// The message of history this event tells, where it tells one: of a reply that says nothing, history keeps nothing.
     #[must_use]
     pub fn message_id(&self) -> Option<MessageId> {
         match self {
             Self::Chat { result } => Some(result.id),
-            Self::AiChat { result, .. } => Some(result.id),
+            Self::AiChat { result, .. } => Some(result.id).filter(|_| !result.content.is_empty()),
             _ => None,
         }
     }

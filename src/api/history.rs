@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{State, body, error::ApiError, identity::Identity};
 use crate::{
+    channel::Channel,
     event::FinishReason,
     id::{JobId, MessageId, PersonaId, StreamId, UserId},
     log::{Position, Running, Snapshot},
@@ -18,6 +19,9 @@ use crate::{
     store::{Author, Message, Page},
     timestamp::Timestamp,
 };
+
+/// How often a page is read until nobody speaks meanwhile.
+const ATTEMPTS: usize = 8;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,12 +97,7 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
     let channel = identity.room(&asked.ok_or_else(|| ApiError::bad_request("missing_field", "missing field `channel`").field("channel"))?)?;
     let before = body::parameter(&query, "before", "must be the id of a message")?;
     let limit = body::limit(&query)?;
-    let mut page = state.store.messages(&channel, before, limit).await?;
-    let snapshot = state.log.snapshot(&channel).await.map_err(|error| {
-        log::error!("{error}");
-        ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
-    })?;
-    let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
+    let (page, snapshot, place) = read(&state, &channel, before, limit).await?;
     let own = Key::of(&channel);
     let history = History {
         next_before: page.more.then(|| page.messages.first().map(|message| message.id)).flatten(),
@@ -107,6 +106,25 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
         cursor: Cursor::new([(own, place)]).to_string(),
     };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(history))
+}
+
+/// A page, what the log has beside it, and the place in it that fits the page.
+///
+/// Somebody may speak between the two. Both are read again then, as texts that are streaming are known at the head alone.
+async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<(Page, Snapshot, Position), ApiError> {
+    let mut attempts = 0;
+    loop {
+        let mut page = state.store.messages(channel, before, limit).await?;
+        let snapshot = state.log.snapshot(channel).await.map_err(|error| {
+            log::error!("{error}");
+            ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
+        })?;
+        let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
+        attempts += 1;
+        if place == snapshot.head || attempts == ATTEMPTS {
+            return Ok((page, snapshot, place));
+        }
+    }
 }
 
 /// Makes the page and a place in the log fit: every message is in the page, or its event comes after the place, and never

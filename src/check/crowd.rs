@@ -166,15 +166,18 @@ impl Crowd {
     /// Asks the servers what they have.
     async fn take_stock(&mut self) -> Result<()> {
         let mut random = SmallRng::seed_from_u64(self.plan.seed);
+        // Whose stream had a gap is owed no end; the history is complete only with it.
+        let deadline = Instant::now() + self.plan.patience;
+        for (job, owner) in self.jobs() {
+            self.ask_for_job(&owner, job, deadline, &mut random).await?;
+        }
+        self.settle().await;
         for channel in self.rooms.clone() {
             let history = history::read(&self.residents[0], &mut random, &channel).await?;
             self.recorder.note(What::Kept { channel: channel.clone(), messages: history.messages });
             for server in 0..self.plan.servers.len() {
                 self.count_heads(server, &channel).await;
             }
-        }
-        for (job, owner) in self.jobs() {
-            self.ask_for_job(&owner, job, &mut random).await?;
         }
         Ok(())
     }
@@ -196,8 +199,8 @@ impl Crowd {
         jobs.collect()
     }
 
-    async fn ask_for_job(&self, owner: &Account, job: JobId, random: &mut SmallRng) -> Result<()> {
-        let (path, deadline) = (format!("/api/jobs/{job}"), Instant::now() + self.plan.patience);
+    async fn ask_for_job(&self, owner: &Account, job: JobId, deadline: Instant, random: &mut SmallRng) -> Result<()> {
+        let path = format!("/api/jobs/{job}");
         loop {
             let answer = owner.insist(random, &Method::GET, &path, |request| request).await.with_context(|| format!("no server gives {path}"))?;
             owner.expect(&answer, &[200], &format!("GET {path}"));

@@ -48,6 +48,11 @@ impl Display for Report<'_> {
         if violations.is_empty() {
             return writeln!(f, "nothing is wrong");
         }
+        for record in &trace {
+            if let What::Fault { did, .. } = &record.what {
+                writeln!(f, "  at {} ms {did}", record.at)?;
+            }
+        }
         writeln!(f, "{} breaches of the delivery contract:", violations.len())?;
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         for violation in violations {

@@ -3,23 +3,29 @@
 //! The same seed does the same to the server again, in the same order and after the same pauses. `just soak` runs it for as
 //! long as somebody likes.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use persona_community::check::{
     crowd::{Crowd, Plan},
     reader::Manners,
-    recorder::Recorder,
     report::Report,
     verify::Rules,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use tokio::time::{Instant, sleep};
 
-use crate::support::app::App;
+use crate::support::{
+    app::App,
+    installation::{Fault, Installation},
+    redis::Redis,
+};
 
-fn plan(app: &App, seed: u64) -> Plan {
+/// What every process can suffer.
+const PROCESS: [Fault; 4] = [Fault::Kill, Fault::Kill, Fault::Stop, Fault::Freeze(Duration::from_secs(2))];
+
+fn plan(installation: &Installation, seed: u64) -> Plan {
     Plan {
-        servers: vec![app.url.clone()],
+        servers: installation.urls(),
         seed,
         rooms: 2,
         people: 4,
@@ -27,71 +33,73 @@ fn plan(app: &App, seed: u64) -> Plan {
         visitors: 1,
         thinks: Duration::from_millis(250),
         manners: Manners { cut_after: Some(Duration::from_secs(1)), silence: Duration::from_secs(4) },
-        patience: Duration::from_secs(30),
+        patience: Duration::from_mins(1),
         rules: Rules::default(),
     }
 }
 
-fn server() -> App {
-    // Pings come often, so that a stopped server is given up soon.
-    App::with(&[("PERSONA_PING_MS", "500"), ("PERSONA_OFFLINE_PACE_MS", "5"), ("PERSONA_LEASE_SECONDS", "5")])
+/// A server under these settings. Pings come often, so that a stopped server is given up soon.
+fn server(settings: &[(&str, &str)]) -> App {
+    let own = [("PERSONA_PING_MS", "500"), ("PERSONA_OFFLINE_PACE_MS", "5"), ("PERSONA_LEASE_SECONDS", "5")];
+    App::with(&[&own, settings].concat())
 }
 
-/// Does one thing to the server, and undoes it.
-async fn break_something(mut app: App, recorder: &Recorder, random: &mut SmallRng) -> App {
-    match random.random_range(0..4) {
-        0 | 1 => {
-            recorder.fault("the server is killed and started again", true);
-            app.kill();
-            sleep(Duration::from_millis(random.random_range(0..500))).await;
-            restart(app).await
-        }
-        2 => {
-            recorder.fault("the server is asked to stop, and started again", true);
-            app.signal("TERM");
-            let ended = tokio::task::spawn_blocking(move || {
-                assert!(app.wait());
-                app
-            });
-            restart(ended.await.unwrap()).await
-        }
-        _ => {
-            recorder.fault("the server is stopped for a while", false);
-            app.signal("STOP");
-            sleep(Duration::from_millis(random.random_range(200..2_000))).await;
-            app.signal("CONT");
-            app
-        }
-    }
+/// One process, with its log in its memory.
+fn alone() -> Installation {
+    Installation { servers: vec![server(&[])], redis: None }
 }
 
-async fn restart(app: App) -> App {
-    tokio::task::spawn_blocking(move || app.restart()).await.unwrap()
+/// One process, with its log in this Redis.
+fn with_redis(redis: Redis) -> Installation {
+    Installation { servers: vec![server(&[("REDIS_URL", &redis.url())])], redis: Some(redis) }
+}
+
+/// What Redis can suffer without losing anything, each for so long at most.
+fn of_redis(longest: Duration) -> Vec<Fault> {
+    vec![Fault::RedisAway(longest), Fault::RedisFrozen(longest), Fault::RedisFull, Fault::SubscribersCut, Fault::ConnectionsCut]
 }
 
 /// One round: a crowd, faults for so long, and nothing may be wrong.
-async fn round(mut app: App, seed: u64, lasts: Duration) -> App {
+async fn round(mut installation: Installation, seed: u64, faults: &[Fault], lasts: Duration) -> Installation {
     let mut random = SmallRng::seed_from_u64(seed);
-    let crowd = Crowd::gather(plan(&app, seed)).await.unwrap();
+    let crowd = Crowd::gather(plan(&installation, seed)).await.unwrap();
     let end = Instant::now() + lasts;
     while Instant::now() < end {
         sleep(Duration::from_millis(random.random_range(300..2_500))).await;
-        app = break_something(app, &crowd.recorder, &mut random).await;
+        installation.suffer(faults, &crowd.recorder, &mut random).await;
     }
     let ended = crowd.end().await;
-    println!("{}", Report(&ended));
-    assert!(ended.violations.is_empty(), "seed {seed}:\n{}", Report(&ended));
-    app
+    let report = Report(&ended).to_string();
+    println!("{report}");
+    if !ended.violations.is_empty() {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("delivery-check-{seed}.jsonl"));
+        let trace: Vec<String> = ended.recorder.trace().iter().map(ToString::to_string).collect();
+        std::fs::write(&path, trace.join("\n")).unwrap();
+        panic!("the whole trace is in {}\n{report}", path.display());
+    }
+    installation
 }
 
 #[tokio::test]
 async fn one_process_keeps_the_contract_though_it_is_killed_stopped_and_woken_seed_1() {
-    round(server(), 1, Duration::from_secs(8)).await;
+    round(alone(), 1, &PROCESS, Duration::from_secs(8)).await;
 }
 
 #[tokio::test]
 async fn one_process_keeps_the_contract_though_it_is_killed_stopped_and_woken_seed_2() {
-    round(server(), 2, Duration::from_secs(8)).await;
+    round(alone(), 2, &PROCESS, Duration::from_secs(8)).await;
+}
+
+#[tokio::test]
+async fn with_redis_a_killed_process_leaves_no_gap_at_all_whatever_becomes_of_redis_meanwhile_seed_3() {
+    let faults = [&PROCESS[..], &of_redis(Duration::from_secs(3))].concat();
+    round(with_redis(Redis::durable()), 3, &faults, Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn where_redis_loses_its_data_every_view_is_told_so_and_nothing_else_is_lost_seed_4() {
+    let faults = [Fault::RedisForgets, Fault::Kill, Fault::RedisFull, Fault::SubscribersCut];
+    round(with_redis(Redis::durable()), 4, &faults, Duration::from_secs(8)).await;
 }
 
 #[tokio::test]
@@ -100,17 +108,27 @@ async fn one_process_keeps_the_contract_though_it_is_killed_stopped_and_woken_se
 async fn soak() {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let end = Instant::now() + Duration::from_mins(number("PERSONA_SOAK_MINUTES", 30));
-    let mut seed = number("PERSONA_SOAK_SEED", 1);
-    let mut app = server();
-    while Instant::now() < end {
-        app = round(app, seed, Duration::from_secs(45)).await;
-        seed += 1;
+    let first = number("PERSONA_SOAK_SEED", 1);
+    // Longer than the lease, now and then, and up to half a minute without Redis.
+    let process = [Fault::Kill, Fault::Stop, Fault::Freeze(Duration::from_secs(10))];
+    let all = [&process[..], &of_redis(Duration::from_secs(30))].concat();
+    let forgetful = [&process[..], &[Fault::RedisForgets, Fault::RedisFull]].concat();
+    for seed in first.. {
+        if Instant::now() >= end {
+            break;
+        }
+        let lasts = Duration::from_secs(45);
+        match seed % 3 {
+            0 => round(alone(), seed, &process, lasts).await,
+            1 => round(with_redis(Redis::durable()), seed, &all, lasts).await,
+            _ => round(with_redis(Redis::durable()), seed, &forgetful, lasts).await,
+        };
     }
 }
 
 #[tokio::test]
 async fn the_command_finds_nothing_wrong_with_a_server_that_is_left_alone_and_says_what_it_did() {
-    let app = server();
+    let app = server(&[]);
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_persona"));
     command.args(["check-delivery", "--server", &app.url, "--minutes", "0.05", "--seed", "7", "--people", "3", "--readers", "2"]);
     let ended = command.env_clear().output().await.unwrap();

@@ -202,3 +202,19 @@ async fn who_comes_late_sees_a_reply_from_its_beginning() {
     let after = ben.get("/api/chat/messages?channel=channel:general").await;
     assert_eq!((&after["streaming"], messages(&after).len()), (&json!([]), 2));
 }
+
+#[tokio::test]
+async fn a_reply_that_was_stopped_before_it_said_anything_hides_nothing_that_is_said_after_it() {
+    let app = App::with(&[("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", "10000")]);
+    let ada = Person::new(&app, "Ada").await;
+    let running = ada.generate("text", &json!({"prompt": "A poem"})).await;
+    ada.job_in(&running, "running").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let reply = ada.ask(GENERAL, "Never mind").await;
+    assert_eq!(ada.stop(&reply).await.status, 202);
+    assert_eq!(stream.next_of("ai_chat").await.data["result"]["content"], json!(""));
+    ada.say(GENERAL, "Something else").await;
+    stream.next_of("chat").await;
+    let history = ada.get(&format!("/api/chat/messages?channel={GENERAL}")).await;
+    assert_eq!(contents(&history), ["Never mind", "Something else"]);
+}

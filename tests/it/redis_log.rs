@@ -309,14 +309,13 @@ async fn a_server_without_memory_refuses_as_a_whole_and_is_said_to_be_away() {
     let heard = Heard::at(&redis.url()).await;
     let general = room("general");
     let before = say(&heard.log, &general, "before").await;
-    redis.ask::<Value>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    redis.ask::<Value>(&["CONFIG", "SET", "maxmemory", "1"]);
+    redis.be_full(true);
     let event = chat(&general, "refused");
     let id = OutboxId::new();
     assert!(matches!(heard.log.publish(Publication::once(&event, id)).await, Err(LogError::Unavailable(_))));
     assert!(heard.log.check().await.is_err());
     assert_eq!(heard.log.head(&general).await.unwrap(), before);
-    redis.ask::<Value>(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.be_full(false);
     let position = heard.log.publish(Publication::once(&event, id)).await.unwrap();
     assert_eq!(position.map(|position| position.offset), Some(before.offset + 1));
     heard.ready().await;

@@ -7,6 +7,7 @@
 //! that have some.
 
 mod hosted;
+mod reading;
 
 use std::{
     sync::Arc,
@@ -21,7 +22,6 @@ pub(super) use self::hosted::{Hosted, Question};
 use super::{
     audience::RoomKey,
     behind::Replay,
-    connection,
     frame::{self, Frame},
     host::{HostId, Joined, Seat, Tell},
     news::News,
@@ -117,6 +117,8 @@ pub struct Room {
     typists: Option<Box<Typists>>,
     /// When the room last had nobody.
     empty_since: Instant,
+    /// When the log last answered.
+    asked_at: Instant,
 }
 
 enum Asking {
@@ -124,13 +126,25 @@ enum Asking {
     First(Join),
     /// This join wants what the ring does not have.
     More(Join),
+    /// This join comes from a place that the room does not know.
+    Further(Join),
     /// An event was not the next one.
     Hole,
 }
 
 impl Room {
     pub(super) fn new(channel: Channel, now: Instant) -> Self {
-        Self { channel, head: None, ring: None, asking: None, hosts: SmallVec::new(), attendance: None, typists: None, empty_since: now }
+        Self {
+            channel,
+            head: None,
+            ring: None,
+            asking: None,
+            hosts: SmallVec::new(),
+            attendance: None,
+            typists: None,
+            empty_since: now,
+            asked_at: now,
+        }
     }
 
     /// Tells an event that is not logged.
@@ -184,6 +198,9 @@ impl Room {
     /// Shows a newcomer what it has missed, or asks the log for it.
     fn welcome(&mut self, join: Join, head: Position, ctx: &mut Hosted) {
         let Some(asked) = join.after else { return self.admit(join, head, head, None, Replay::default(), ctx) };
+        if self.may_be_behind(asked, head, ctx.now) {
+            return self.ask(Asking::Further(join), Question::After(head), ctx);
+        }
         // Another life of this channel: all that is kept of this one is news.
         let gap = (!asked.continues_in(head)).then_some(ResetReason::Epoch);
         let after = if gap.is_some() { 0 } else { asked.offset };
@@ -240,31 +257,6 @@ impl Room {
             self.welcome(join, head, ctx);
         }
     }
-
-    /// The log has what was missing since `head`.
-    fn fill_hole(&mut self, head: Position, answer: Answer, ctx: &mut Hosted) {
-        let Answer { events, complete, head: newest } = answer;
-        if !complete {
-            let reason = if head.continues_in(newest) { ResetReason::Trimmed } else { ResetReason::Epoch };
-            log::warn!("{}: events were lost between {head:?} and {newest:?}", self.channel);
-            let after = events.first().map_or(newest, |first| Position { offset: first.position.offset - 1, ..first.position });
-            self.ring = None;
-            self.head = Some(after);
-            self.tell(&News::Gap { reset: connection::reset(&self.channel, reason), after }, ctx);
-        }
-        for logged in &events {
-            self.accept(logged, ctx);
-        }
-        self.head = Some(newest);
-    }
-
-    /// What the log had from `floor` on, up to what this room has told.
-    fn take_ring(&mut self, events: Vec<Logged>, floor: u64, head: Position, now: Instant) {
-        // What the log has beyond `head` is on its way to this room.
-        let known = events.into_iter().filter(|logged| logged.position.epoch == head.epoch && logged.position.offset <= head.offset);
-        let frames = known.map(|logged| Frame { position: logged.position, data: frame::data(&logged.json) });
-        self.ring = Some(Box::new(Ring::read(frames, floor, now)));
-    }
 }
 
 impl Actor for Room {
@@ -291,6 +283,7 @@ impl Handler<Answer> for Room {
 
     fn handle(&mut self, answer: Answer, ctx: &mut Hosted) {
         let Some(asking) = self.asking.take() else { return };
+        self.asked_at = ctx.now;
         match (*asking, self.head) {
             (Asking::First(join), _) => {
                 let head = answer.head;
@@ -306,6 +299,10 @@ impl Handler<Answer> for Room {
                 self.take_ring(answer.events, Ring::floor_for(after), head, ctx.now);
                 self.welcome(join, head, ctx);
                 self.attend(ctx);
+            }
+            (Asking::Further(join), Some(head)) => {
+                self.fill_hole(head, answer, ctx);
+                self.welcome(join, self.head.unwrap_or(head), ctx);
             }
             (Asking::Hole, Some(head)) => self.fill_hole(head, answer, ctx),
             (_, None) => {}

@@ -6,6 +6,8 @@ pub mod app;
 pub mod browser;
 pub mod disk;
 pub mod http2;
+pub mod installation;
+pub mod liar;
 pub mod person;
 pub mod postgres;
 pub mod provider;

@@ -60,10 +60,38 @@ impl Redis {
 
     /// Starts it again at the same port, with what it has on disk.
     pub fn restart(&mut self) {
+        self.kill();
+        self.come_back();
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Starts it again after it has ended, at the same port, with what it has on disk.
+    pub fn come_back(&mut self) {
         self.child = spawn(self.port, &self.folder, &self.arguments);
         self.wait();
+    }
+
+    /// Loses, after it has ended, all it has on disk.
+    pub fn lose_everything(&mut self) {
+        self.folder = tempfile::tempdir().unwrap();
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Refuses, from now on, whatever needs memory; or takes it again.
+    pub fn be_full(&self, is_full: bool) {
+        self.ask::<Value>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        self.ask::<Value>(&["CONFIG", "SET", "maxmemory", if is_full { "1" } else { "0" }]);
     }
 
     fn wait(&self) {
@@ -77,9 +105,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

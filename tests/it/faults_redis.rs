@@ -1,0 +1,324 @@
+//! What Redis does to those who listen when it dies, hangs, forgets, is full, or loses their connection: nothing that was
+//! acknowledged is lost, nothing comes twice, and where there is a gap, it is told.
+
+use std::time::Duration;
+
+use redis::Value as Answered;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::{
+    DEADLINE,
+    answer::Answer,
+    app::App,
+    eventually,
+    person::{GENERAL, Person},
+    redis::Redis,
+    sse::{Event, Stream},
+};
+
+/// What lets two processes know the same people.
+const SECRET: &str = "a secret that all processes of a test share";
+
+/// A server on this Redis. Its streams say often that they are there.
+fn on(redis: &Redis) -> App {
+    App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_SECRET", SECRET), ("PERSONA_PING_MS", "200")])
+}
+
+async fn readiness(app: &App) -> Answer {
+    Answer::to(reqwest::Client::new().get(format!("{}/readyz", app.url))).await
+}
+
+/// Waits until `/readyz` says that the event log is the trouble.
+async fn not_ready(app: &App) {
+    let problem = eventually("it is not ready", || async {
+        let answer = readiness(app).await;
+        (answer.status == 503).then(|| answer.is_problem(503, "not_ready", None))
+    });
+    let detail = problem.await["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("the event log"), "{detail}");
+}
+
+async fn ready(app: &App) {
+    eventually("it is ready", || async { (readiness(app).await.status == 200).then_some(()) }).await;
+}
+
+fn content(event: &Event) -> Option<&str> {
+    event.data["result"]["content"].as_str().filter(|_| event.kind() == "chat")
+}
+
+fn contents(events: &[Event]) -> Vec<&str> {
+    events.iter().filter_map(content).collect()
+}
+
+/// Everything that a stream tells until `is_all` of it is there.
+async fn told(stream: &mut Stream, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+    let mut events = Vec::new();
+    let read = async {
+        while !is_all(&events) {
+            events.push(stream.try_next().await.expect("the stream has ended"));
+        }
+    };
+    let is_late = timeout(DEADLINE, read).await.is_err();
+    assert!(!is_late, "there is no more than {events:#?}");
+    events
+}
+
+/// Reads until a message says this.
+async fn told_to(stream: &mut Stream, last: &str) -> Vec<Event> {
+    told(stream, |events| events.last().and_then(content) == Some(last)).await
+}
+
+/// The stream is open, says so, and has told of no gap.
+async fn is_open(stream: &mut Stream) {
+    let events = told(stream, |events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
+    assert!(events.iter().all(|event| ["ping", "presence"].contains(&event.kind())), "{events:?}");
+}
+
+async fn history(person: &Person) -> Vec<String> {
+    let page = person.get(&format!("/api/chat/messages?channel={GENERAL}&limit=100")).await;
+    let said = page["messages"].as_array().unwrap().iter().filter(|message| message["role"] == json!("user"));
+    said.map(|message| message["content"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Says this many things, one after the other, each acknowledged.
+async fn say_many(person: &Person, what: &str, count: usize) -> Vec<String> {
+    let mut said = Vec::new();
+    for number in 0..count {
+        said.push(format!("{what} {number}"));
+        person.say(GENERAL, said.last().unwrap()).await;
+    }
+    said
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list
+}
+
+#[tokio::test]
+async fn while_redis_is_away_messages_are_taken_and_streams_stay_open_and_all_of_it_is_told_when_it_is_back() {
+    let mut redis = Redis::durable();
+    let app = on(&redis);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    ada.say(GENERAL, "before").await;
+    told_to(&mut stream, "before").await;
+
+    redis.kill();
+    not_ready(&app).await;
+    let mut said = say_many(&ada, "meanwhile", 5).await;
+    let job = ada.ask(GENERAL, "What can you do?").await;
+    is_open(&mut stream).await;
+    said.push("What can you do?".to_owned());
+
+    redis.come_back();
+    ready(&app).await;
+    let is_all = |events: &[Event]| contents(events).len() == said.len() && events.iter().any(Event::is_terminal);
+    let events = told(&mut stream, is_all).await;
+    assert_eq!(sorted(contents(&events)), sorted(said.iter().map(String::as_str).collect()));
+    assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+    // The reply had begun in vain; now there is one, whole, with one end.
+    let end = events.iter().find(|event| event.is_terminal()).unwrap();
+    assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
+    ada.say(GENERAL, "after").await;
+    let rest = told_to(&mut stream, "after").await;
+    assert!(!rest.iter().any(Event::is_terminal) && contents(&rest) == ["after"], "{rest:?}");
+    let kept = history(&ada).await;
+    assert_eq!((kept.len(), sorted(kept[1..=said.len()].to_vec())), (said.len() + 2, sorted(said)));
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_without_its_data_is_told_to_every_stream_as_a_gap_and_what_waited_comes_after_it() {
+    let mut redis = Redis::start();
+    let app = on(&redis);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    ada.say(GENERAL, "before").await;
+    told_to(&mut stream, "before").await;
+    let cursor = stream.last_id.clone();
+
+    redis.kill();
+    not_ready(&app).await;
+    ada.say(GENERAL, "meanwhile").await;
+    redis.come_back();
+    let events = told_to(&mut stream, "meanwhile").await;
+    let gaps: Vec<&Value> = events.iter().filter(|event| event.kind() == "stream_reset").map(|event| &event.data["reason"]).collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|reason| **reason == json!("epoch")), "{events:?}");
+    assert_eq!(contents(&events), ["meanwhile"]);
+
+    // Who comes back with a place in what is gone is told so as well, once for each channel.
+    let mut late = ben.resume(&[GENERAL], cursor.as_deref()).await;
+    let events = told_to(&mut late, "meanwhile").await;
+    let gaps: Vec<&str> = events.iter().filter(|event| event.kind() == "stream_reset").map(|event| event.data["channel"].as_str().unwrap()).collect();
+    assert_eq!(sorted(gaps), [GENERAL, &format!("user:{}", ben.id)]);
+    assert_eq!(history(&ben).await, ["before", "meanwhile"]);
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_keeps_nobody_from_speaking_and_all_of_it_is_told_once_there_is_some() {
+    let redis = Redis::start();
+    let app = on(&redis);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    redis.be_full(true);
+    not_ready(&app).await;
+    let said = say_many(&ada, "meanwhile", 5).await;
+    is_open(&mut stream).await;
+    // A page is served, without what is to come by the stream that goes on from it.
+    assert_eq!(history(&ben).await, Vec::<String>::new());
+    redis.be_full(false);
+    ready(&app).await;
+    let events = told(&mut stream, |events| contents(events).len() == said.len()).await;
+    assert_eq!(sorted(contents(&events)), said);
+    assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+    assert_eq!(history(&ben).await, said);
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_delays_and_loses_nothing_and_tells_nothing_twice() {
+    let redis = Redis::start();
+    let app = on(&redis);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    redis.signal("STOP");
+    // Its answer is awaited in vain, while the event may well arrive when it goes on.
+    let mut said = say_many(&ada, "meanwhile", 3).await;
+    is_open(&mut stream).await;
+    redis.signal("CONT");
+    ready(&app).await;
+    let mut events = told(&mut stream, |events| contents(events).len() == said.len()).await;
+    // Whatever was sent twice has been sent by the time that the outbox is empty: a sweep lies between.
+    eventually("the outbox is empty", || async { outbox_is_empty(&app).then_some(()) }).await;
+    ada.say(GENERAL, "after").await;
+    said.push("after".to_owned());
+    events.extend(told_to(&mut stream, "after").await);
+    assert_eq!(sorted(contents(&events)), sorted(said.iter().map(String::as_str).collect()));
+    assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+}
+
+fn outbox_is_empty(app: &App) -> bool {
+    use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
+
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+    let mut connection = SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap();
+    diesel::sql_query("select count(*) as count from outbox").get_result::<Count>(&mut connection).unwrap().count == 0
+}
+
+#[tokio::test]
+async fn streams_of_another_process_miss_nothing_though_the_subscribers_connection_is_cut_again_and_again() {
+    let redis = Redis::start();
+    let (here, there) = (on(&redis), on(&redis));
+    let ada = Person::new(&here, "Ada").await;
+    let ben = Person::with_token(&there, &Person::new(&here, "Ben").await.token).await;
+    let mut stream = ben.listen(&[GENERAL]).await;
+    let mut said = Vec::new();
+    for round in 0..10 {
+        said.extend(say_many(&ada, &format!("round {round}"), 10).await);
+        redis.ask::<Answered>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    }
+    let events = told(&mut stream, |events| contents(events).len() == said.len()).await;
+    assert_eq!(contents(&events), said);
+    assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_at_one_process_goes_on_at_another_where_it_was() {
+    let redis = Redis::start();
+    let (here, there) = (on(&redis), on(&redis));
+    let ada = Person::new(&here, "Ada").await;
+    let (mut told_so_far, mut cursor, mut said) = (Vec::new(), None, Vec::new());
+    for round in 0..6 {
+        let at = if round % 2 == 0 { &here } else { &there };
+        let reader = Person::with_token(at, &ada.token).await;
+        let mut stream = reader.resume(&[GENERAL], cursor.as_deref()).await;
+        said.extend(say_many(&ada, &format!("listening {round}"), 3).await);
+        let events = told_to(&mut stream, said.last().unwrap()).await;
+        told_so_far.extend(contents(&events).into_iter().map(str::to_owned));
+        assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+        cursor = stream.last_id.clone();
+        drop(stream);
+        said.extend(say_many(&ada, &format!("cut {round}"), 3).await);
+    }
+    let mut stream = ada.resume(&[GENERAL], cursor.as_deref()).await;
+    let events = told_to(&mut stream, said.last().unwrap()).await;
+    told_so_far.extend(contents(&events).into_iter().map(str::to_owned));
+    assert_eq!(told_so_far, said);
+}
+
+#[tokio::test]
+async fn who_comes_from_a_process_that_has_heard_more_is_told_of_no_gap() {
+    let redis = Redis::start();
+    // It may ask Redis everything, and subscribe to nothing: it hears late of whatever others publish.
+    redis.ask::<Answered>(&["ACL", "SETUSER", "deaf", "on", ">deaf", "~*", "+@all", "resetchannels"]);
+    let url = format!("redis://deaf:deaf@127.0.0.1:{}", redis.port);
+    let (here, there) = (on(&redis), App::with(&[("REDIS_URL", &url), ("PERSONA_SECRET", SECRET)]));
+    let ada = Person::new(&here, "Ada").await;
+    let ada_there = Person::with_token(&there, &ada.token).await;
+    ada.say(GENERAL, "first").await;
+    let _there_already = ada_there.listen(&[GENERAL]).await;
+    for round in 0..2 {
+        let mut stream = ada.listen(&[GENERAL]).await;
+        let said = say_many(&ada, &format!("round {round}"), 3).await;
+        told_to(&mut stream, said.last().unwrap()).await;
+        let mut elsewhere = ada_there.resume(&[GENERAL], stream.last_id.as_deref()).await;
+        ada.say(GENERAL, &format!("end of {round}")).await;
+        let events = told_to(&mut elsewhere, &format!("end of {round}")).await;
+        assert_eq!(contents(&events), [format!("end of {round}")], "{events:?}");
+        assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_while_redis_is_away_tells_in_its_next_life_what_it_had_taken() {
+    let mut redis = Redis::durable();
+    let mut app = on(&redis);
+    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    ada.say(GENERAL, "before").await;
+    told_to(&mut stream, "before").await;
+    redis.kill();
+    not_ready(&app).await;
+    ada.say(GENERAL, "meanwhile").await;
+    app.kill();
+    redis.come_back();
+    let app = app.restart();
+    ready(&app).await;
+    let mut stream = ben.resume(&[GENERAL], stream.last_id.as_deref()).await;
+    let events = told_to(&mut stream, "meanwhile").await;
+    assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
+    assert_eq!(contents(&events), ["meanwhile"]);
+}
+
+#[tokio::test]
+async fn a_process_that_was_stopped_for_longer_than_its_lease_ends_its_reply_once() {
+    let redis = Redis::start();
+    let settings = [("REDIS_URL", redis.url()), ("PERSONA_LEASE_SECONDS", "1".into()), ("PERSONA_OFFLINE_PACE_MS", "60".into())];
+    let app = App::with(&settings.each_ref().map(|(name, value)| (*name, value.as_str())));
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let job = ada.ask(GENERAL, "What can you do?").await;
+    let first = stream.next_of("ai_chat_chunk").await;
+    app.signal("STOP");
+    crate::support::app::meanwhile(Duration::from_secs(3)).await;
+    app.signal("CONT");
+    let mut events = vec![first];
+    events.extend(told(&mut stream, |events| events.iter().any(Event::is_terminal)).await);
+    let end = events.last().unwrap().clone();
+    assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
+    let chunks = events.iter().filter(|event| event.kind() == "ai_chat_chunk");
+    let text = chunks.fold(String::new(), |text, chunk| {
+        let result = &chunk.data["result"];
+        let before = if result["seq"] == json!(0) { "" } else { &text };
+        format!("{before}{}", result["text"].as_str().unwrap())
+    });
+    assert_eq!(end.data["result"]["content"], json!(text));
+    ada.job_in(&job, "completed").await;
+    ada.say(GENERAL, "after").await;
+    let rest = told_to(&mut stream, "after").await;
+    assert!(rest.iter().all(|event| event.data["jobId"] != json!(job)), "{rest:?}");
+}

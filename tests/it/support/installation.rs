@@ -1,0 +1,155 @@
+//! Servers, workers and what they stand on, which a test breaks at random and mends again.
+
+use std::time::Duration;
+
+use persona_community::check::recorder::Recorder;
+use rand::{RngExt as _, rngs::SmallRng, seq::IndexedRandom as _};
+use redis::Value;
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::{app::App, redis::Redis};
+
+/// What can happen to an installation. Each is undone before the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A process is killed, and started again a little later.
+    Kill,
+    /// A process is asked to stop, and started again.
+    Stop,
+    /// A process is stopped for this long at most and woken: longer than a lease, now and then.
+    Freeze(Duration),
+    /// Redis is killed, and comes back before this much time is over.
+    RedisAway(Duration),
+    /// Redis is stopped for this long at most and woken.
+    RedisFrozen(Duration),
+    /// Redis refuses whatever needs memory.
+    RedisFull,
+    /// The subscribers' connections are cut.
+    SubscribersCut,
+    /// All connections with Redis are cut.
+    ConnectionsCut,
+    /// Redis loses all it has.
+    RedisForgets,
+}
+
+/// Processes that serve the same rooms.
+pub struct Installation {
+    /// Those that serve.
+    pub servers: Vec<App>,
+    pub redis: Option<Redis>,
+}
+
+/// Does what blocks beside everything else.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap()
+}
+
+impl Installation {
+    /// Their addresses.
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(|server| server.url.clone()).collect()
+    }
+
+    /// Does one of these things, undoes it, and notes what it was.
+    pub async fn suffer(&mut self, faults: &[Fault], recorder: &Recorder, random: &mut SmallRng) {
+        let fault = *faults.choose(random).expect("there is something to happen");
+        match fault {
+            Fault::Kill => self.kill(recorder, random).await,
+            Fault::Stop => self.stop(recorder, random).await,
+            Fault::Freeze(longest) => self.freeze(longest, recorder, random).await,
+            _ => self.break_redis(fault, recorder, random).await,
+        }
+    }
+
+    /// Some process, which the caller gives back by `put`.
+    fn take(&mut self, random: &mut SmallRng) -> (usize, App) {
+        let index = random.random_range(0..self.servers.len());
+        (index, self.servers.remove(index))
+    }
+
+    /// Whether what a process forgets with its end is gone: the log in its memory.
+    fn forgets(&self) -> bool {
+        self.redis.is_none()
+    }
+
+    async fn kill(&mut self, recorder: &Recorder, random: &mut SmallRng) {
+        let (index, mut app) = self.take(random);
+        recorder.fault(format!("process {index} is killed and started again"), self.forgets());
+        app.kill();
+        sleep(Duration::from_millis(random.random_range(0..500))).await;
+        self.servers.insert(index, aside(|| app.restart()).await);
+    }
+
+    async fn stop(&mut self, recorder: &Recorder, random: &mut SmallRng) {
+        let (index, mut app) = self.take(random);
+        recorder.fault(format!("process {index} is asked to stop, and started again"), self.forgets());
+        app.signal("TERM");
+        let restart = move || {
+            assert!(app.wait());
+            app.restart()
+        };
+        self.servers.insert(index, aside(restart).await);
+    }
+
+    async fn freeze(&mut self, longest: Duration, recorder: &Recorder, random: &mut SmallRng) {
+        let app = self.servers.choose(random).unwrap();
+        let lasts = random.random_range(longest / 10..longest);
+        recorder.fault(format!("process {} is stopped for {} ms", app.pid(), lasts.as_millis()), false);
+        app.signal("STOP");
+        sleep(lasts).await;
+        app.signal("CONT");
+    }
+
+    async fn break_redis(&mut self, fault: Fault, recorder: &Recorder, random: &mut SmallRng) {
+        let mut redis = self.redis.take().expect("there is a Redis to break");
+        match fault {
+            Fault::RedisAway(longest) => {
+                let lasts = random.random_range(longest / 10..longest);
+                recorder.fault(format!("Redis is killed, and back after {} ms", lasts.as_millis()), false);
+                redis.kill();
+                sleep(lasts).await;
+                redis = come_back(redis).await;
+            }
+            Fault::RedisForgets => {
+                recorder.fault("Redis is killed, and comes back without its data", true);
+                redis.kill();
+                redis.lose_everything();
+                redis = come_back(redis).await;
+            }
+            Fault::RedisFrozen(longest) => {
+                let lasts = random.random_range(longest / 10..longest);
+                recorder.fault(format!("Redis is stopped for {} ms", lasts.as_millis()), false);
+                redis.signal("STOP");
+                sleep(lasts).await;
+                redis.signal("CONT");
+            }
+            Fault::RedisFull => {
+                let lasts = Duration::from_millis(random.random_range(100..3_000));
+                recorder.fault(format!("Redis is full for {} ms", lasts.as_millis()), false);
+                redis.be_full(true);
+                sleep(lasts).await;
+                redis.be_full(false);
+            }
+            Fault::SubscribersCut => {
+                recorder.fault("the subscribers' connections are cut", false);
+                redis.ask::<Value>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            }
+            Fault::ConnectionsCut => {
+                recorder.fault("all connections with Redis are cut", false);
+                for kind in ["pubsub", "normal"] {
+                    redis.ask::<Value>(&["CLIENT", "KILL", "TYPE", kind]);
+                }
+            }
+            Fault::Kill | Fault::Stop | Fault::Freeze(_) => unreachable!("a process is none of Redis' faults"),
+        }
+        self.redis = Some(redis);
+    }
+}
+
+async fn come_back(mut redis: Redis) -> Redis {
+    aside(|| {
+        redis.come_back();
+        redis
+    })
+    .await
+}
