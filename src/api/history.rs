@@ -97,10 +97,10 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
     let channel = identity.room(&asked.ok_or_else(|| ApiError::bad_request("missing_field", "missing field `channel`").field("channel"))?)?;
     let before = body::parameter(&query, "before", "must be the id of a message")?;
     let limit = body::limit(&query)?;
-    let (page, snapshot, place) = read(&state, &channel, before, limit).await?;
+    let Fitting { page, next_before, snapshot, place } = read(&state, &channel, before, limit).await?;
     let own = Key::of(&channel);
     let history = History {
-        next_before: page.more.then(|| page.messages.first().map(|message| message.id)).flatten(),
+        next_before,
         messages: page.messages.into_iter().map(told).collect(),
         streaming: if place == snapshot.head { snapshot.streaming.into_iter().map(streaming).collect() } else { Vec::new() },
         cursor: Cursor::new([(own, place)]).to_string(),
@@ -108,10 +108,19 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(history))
 }
 
-/// A page, what the log has beside it, and the place in it that fits the page.
+/// A page, and what of the log fits it.
+struct Fitting {
+    page: Page,
+    /// What is older than all that the page had to begin with: what it leaves to the stream comes in no older page.
+    next_before: Option<MessageId>,
+    snapshot: Snapshot,
+    place: Position,
+}
+
+/// Reads a page of the store, and the log.
 ///
 /// Somebody may speak between the two. Both are read again then, as texts that are streaming are known at the head alone.
-async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<(Page, Snapshot, Position), ApiError> {
+async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit: usize) -> Result<Fitting, ApiError> {
     let mut attempts = 0;
     loop {
         let mut page = state.store.messages(channel, before, limit).await?;
@@ -119,10 +128,17 @@ async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit
             log::error!("{error}");
             ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
         })?;
-        let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
+        let next_before = page.messages.first().filter(|_| page.more).map(|message| message.id);
+        let place = if before.is_some() {
+            let unpublished = std::mem::take(&mut page.unpublished);
+            page.messages.retain(|message| !unpublished.contains(&message.id));
+            snapshot.head
+        } else {
+            align(&mut page, &snapshot)
+        };
         attempts += 1;
         if place == snapshot.head || attempts == ATTEMPTS {
-            return Ok((page, snapshot, place));
+            return Ok(Fitting { page, next_before, snapshot, place });
         }
     }
 }

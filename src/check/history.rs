@@ -6,13 +6,19 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{account::Account, trace::Streaming};
-use crate::{channel::Channel, id::MessageId};
+use crate::{
+    channel::Channel,
+    check::trace::{View, What},
+    id::MessageId,
+};
 
 /// All that history has of a room.
 #[derive(Debug)]
 pub struct History {
     /// Each message with what it says, oldest first.
     pub messages: Vec<(MessageId, String)>,
+    /// How many of them stand in older pages than the newest.
+    pub older: usize,
     pub streaming: Vec<Streaming>,
     /// Where a stream goes on after it.
     pub cursor: String,
@@ -39,14 +45,24 @@ struct Message {
 /// Where no server gives one.
 pub async fn read(account: &Account, random: &mut SmallRng, channel: &Channel) -> Result<History> {
     let newest = page(account, random, channel, None).await?;
-    let History { mut messages, streaming, cursor } = History { messages: said(newest.messages), streaming: newest.streaming, cursor: newest.cursor };
-    let mut before = newest.next_before;
+    let Page { messages, streaming, next_before: mut before, cursor } = newest;
+    let mut messages = said(messages);
+    let of_newest = messages.len();
     while let Some(id) = before {
         let older = page(account, random, channel, Some(id)).await?;
         before = older.next_before;
         messages.splice(..0, said(older.messages));
     }
-    Ok(History { messages, streaming, cursor })
+    Ok(History { older: messages.len() - of_newest, messages, streaming, cursor })
+}
+
+impl History {
+    /// As a view has read it.
+    pub fn seen_by(self, view: View, channel: Channel) -> What {
+        let mut older: Vec<MessageId> = self.messages.into_iter().map(|(id, _)| id).collect();
+        let messages = older.split_off(self.older);
+        What::Page { view, channel, messages, older, streaming: self.streaming }
+    }
 }
 
 fn said(messages: Vec<Message>) -> Vec<(MessageId, String)> {

@@ -79,9 +79,8 @@ impl Reader {
         let mut cursors = Vec::new();
         for channel in self.rooms.clone() {
             let history = history::read(&self.account, &mut self.random, &channel).await?;
-            let messages = history.messages.into_iter().map(|(id, _)| id).collect();
-            self.account.recorder.note(What::Page { view: self.view, channel, messages, streaming: history.streaming });
-            cursors.push(history.cursor);
+            cursors.push(history.cursor.clone());
+            self.account.recorder.note(history.seen_by(self.view, channel));
         }
         self.last_id = (!cursors.is_empty()).then(|| cursors.join(","));
         Ok(())
@@ -186,10 +185,7 @@ impl Reader {
         let (view, account, mut random) = (self.view, self.account.clone(), rand::SeedableRng::from_rng(&mut self.random));
         tokio::spawn(async move {
             match history::read(&account, &mut random, &channel).await {
-                Ok(history) => {
-                    let messages = history.messages.into_iter().map(|(id, _)| id).collect();
-                    account.recorder.note(What::Page { view, channel, messages, streaming: history.streaming });
-                }
+                Ok(history) => account.recorder.note(history.seen_by(view, channel)),
                 Err(error) => account.recorder.wrong(0, format!("{view} can't read again: {error:#}")),
             }
         });

@@ -114,7 +114,15 @@ pub struct Record {
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
     /// A view has read a room's history: before its first stream, or after a reset.
-    Page { view: View, channel: Channel, messages: Vec<MessageId>, streaming: Vec<Streaming> },
+    Page {
+        view: View,
+        channel: Channel,
+        /// Those of the newest page, from which the stream goes on.
+        messages: Vec<MessageId>,
+        /// Those of the pages before it.
+        older: Vec<MessageId>,
+        streaming: Vec<Streaming>,
+    },
     /// A view's stream said that it is ready; `asked` is the cursor that it was to go on from.
     Opened { view: View, server: usize, asked: Places, cursor: Places, channels: Vec<Channel> },
     /// A view got a logged event.

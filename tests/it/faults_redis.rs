@@ -322,3 +322,28 @@ async fn a_process_that_was_stopped_for_longer_than_its_lease_ends_its_reply_onc
     let rest = told_to(&mut stream, "after").await;
     assert!(rest.iter().all(|event| event.data["jobId"] != json!(job)), "{rest:?}");
 }
+
+#[tokio::test]
+async fn pages_that_are_read_while_much_waits_to_be_told_leave_it_to_the_stream_and_lack_nothing_that_is_older() {
+    let redis = Redis::start();
+    let app = on(&redis);
+    let ada = Person::new(&app, "Ada").await;
+    let told_before = say_many(&ada, "before", 5).await;
+    redis.be_full(true);
+    not_ready(&app).await;
+    let waiting = say_many(&ada, "meanwhile", 25).await;
+    // The newest page has nothing but what the stream is to tell, the next one some of it.
+    let (mut path, mut kept, mut cursor) = (format!("/api/chat/messages?channel={GENERAL}&limit=10"), Vec::new(), None);
+    loop {
+        let page = ada.get(&path).await;
+        cursor.get_or_insert_with(|| page["cursor"].as_str().unwrap().to_owned());
+        kept.extend(page["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap().to_owned()));
+        let Some(before) = page["nextBefore"].as_str() else { break };
+        path = format!("/api/chat/messages?channel={GENERAL}&limit=10&before={before}");
+    }
+    assert_eq!(kept, told_before);
+    redis.be_full(false);
+    let mut stream = ada.resume(&[GENERAL], cursor.as_deref()).await;
+    let events = told(&mut stream, |events| contents(events).len() == waiting.len()).await;
+    assert_eq!(sorted(contents(&events)), sorted(waiting.iter().map(String::as_str).collect()));
+}

@@ -100,7 +100,7 @@ impl Run {
         facts.extend(reply(job, pieces));
         let mut run = Self { records: Vec::new(), log: facts.into_iter().map(event).collect(), views: cuts.len() as u32 };
         for view in 0..run.views {
-            run.note(What::Page { view: View(view), channel: room(), messages: Vec::new(), streaming: Vec::new() });
+            run.note(What::Page { view: View(view), channel: room(), messages: Vec::new(), older: Vec::new(), streaming: Vec::new() });
             run.open(view, 0);
         }
         for offset in 1..=run.log.len() {
@@ -311,7 +311,7 @@ fn a_message_that_came_in_a_gap_is_owed_by_the_history_that_is_read_again() {
     for view in 0..2 {
         run.note(What::Reset { view: View(view), channel: room(), reason: ResetReason::Epoch });
     }
-    run.note(What::Page { view: View(0), channel: room(), messages: vec![message], streaming: Vec::new() });
+    run.note(What::Page { view: View(0), channel: room(), messages: vec![message], older: Vec::new(), streaming: Vec::new() });
     run.shows(&Violation::Untold { view: View(1), channel: room(), message }, 2);
     assert!(!run.violations().contains(&Violation::Untold { view: View(0), channel: room(), message }));
 }
@@ -368,7 +368,10 @@ fn what_a_page_shows_does_not_come_again_by_the_stream() {
     let mut run = plain();
     let Fact::Chat { result } = &run.log[0].fact else { unreachable!() };
     let message = result.id;
-    run.records.insert(0, Record { at: 0, what: What::Page { view: View(0), channel: room(), messages: vec![message], streaming: Vec::new() } });
+    run.records.insert(
+        0,
+        Record { at: 0, what: What::Page { view: View(0), channel: room(), messages: vec![message], older: Vec::new(), streaming: Vec::new() } },
+    );
     run.shows(&Violation::MessageTwice { view: View(0), channel: room(), message }, 2);
 }
 

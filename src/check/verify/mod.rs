@@ -78,7 +78,7 @@ impl Books {
 
     fn enter(&mut self, record: &Record) {
         match &record.what {
-            What::Page { view, channel, messages, streaming } => self.sight(*view, channel).heed_page(messages, streaming),
+            What::Page { view, channel, messages, older, streaming } => self.sight(*view, channel).heed_page(messages, older, streaming),
             What::Opened { view, asked, cursor, channels, .. } => self.open(record.at, *view, channels, asked, cursor),
             What::Told { view, cursor, event } => self.tell(*view, cursor, event),
             What::Passed { view, cursor } => self.pass(*view, cursor, None),

@@ -26,16 +26,18 @@ fn shorten_lists(records: &mut [Record], index: usize, shows: impl Fn(&[Record])
         records
     };
     let what = match records[index].what.clone() {
-        What::Page { view, channel, messages, streaming } => {
-            let page = |messages: &[_], streaming: &[_]| What::Page {
+        What::Page { view, channel, messages, older, streaming } => {
+            let page = |messages: &[_], older: &[_], streaming: &[_]| What::Page {
                 view,
                 channel: channel.clone(),
                 messages: messages.to_vec(),
+                older: older.to_vec(),
                 streaming: streaming.to_vec(),
             };
-            let messages = reduced(messages, |messages| shows(&with(page(messages, &streaming))));
-            let streaming = reduced(streaming, |streaming| shows(&with(page(&messages, streaming))));
-            page(&messages, &streaming)
+            let messages = reduced(messages, |messages| shows(&with(page(messages, &older, &streaming))));
+            let older = reduced(older, |older| shows(&with(page(&messages, older, &streaming))));
+            let streaming = reduced(streaming, |streaming| shows(&with(page(&messages, &older, streaming))));
+            page(&messages, &older, &streaming)
         }
         What::Kept { channel, messages } => {
             let kept = |messages: &[_]| What::Kept { channel: channel.clone(), messages: messages.to_vec() };

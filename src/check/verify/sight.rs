@@ -62,8 +62,8 @@ impl Sight {
         }
     }
 
-    pub fn heed_page(&mut self, messages: &[MessageId], streaming: &[Streaming]) {
-        self.had.extend(messages);
+    pub fn heed_page(&mut self, messages: &[MessageId], older: &[MessageId], streaming: &[Streaming]) {
+        self.had.extend(messages.iter().chain(older));
         // What is read after a reset stands beside a stream that goes on: both may have the same message.
         if self.opened.is_none() {
             self.page = messages.iter().copied().collect();
