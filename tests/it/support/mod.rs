@@ -11,6 +11,7 @@ pub mod liar;
 pub mod person;
 pub mod postgres;
 pub mod provider;
+pub mod queue;
 pub mod raw;
 pub mod redis;
 pub mod sse;

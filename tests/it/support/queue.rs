@@ -1,0 +1,126 @@
+//! The queue without the service before it: a store of each engine, and what is done with it by hand.
+
+use std::{sync::Arc, time::Duration};
+
+use persona_community::{
+    id::{JobId, UserId, WorkerId},
+    job::{Claimed, Fence, NewJob, State, Work},
+    store::{Conclusion, Ending, JobRecord, SqliteStore, Store, Then},
+};
+use tempfile::TempDir;
+
+/// What a store may stand on.
+#[derive(Debug, Clone, Copy)]
+pub enum Engine {
+    Sqlite,
+}
+
+/// Makes each of these functions, which take an [`Engine`], a test of every engine.
+macro_rules! on_every_engine {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name($crate::support::queue::Engine::Sqlite).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_every_engine;
+
+/// Longer than any test.
+pub const LEASE: Duration = Duration::from_mins(10);
+/// A time that does not come during a test.
+pub const LATER: Duration = Duration::from_hours(1);
+
+/// A store with nothing in it.
+pub struct Queue {
+    pub store: Arc<dyn Store>,
+    /// Where it lies, for as long as it is used.
+    _folder: TempDir,
+}
+
+impl Queue {
+    pub fn open(engine: Engine) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = match engine {
+            Engine::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap()),
+        };
+        Self { store, _folder: folder }
+    }
+
+    /// Enqueues a job that does nothing.
+    pub async fn add(&self, user: &str) -> JobId {
+        self.enqueue(noop(user)).await
+    }
+
+    /// Enqueues a job that must be new.
+    pub async fn enqueue(&self, job: NewJob) -> JobId {
+        let id = job.id;
+        assert_eq!(self.store.enqueue(vec![job]).await.unwrap(), [true]);
+        id
+    }
+
+    /// Claims up to `room` jobs, however many claims that takes.
+    pub async fn claim(&self, worker: WorkerId, room: usize) -> Vec<Claimed> {
+        let mut claimed = Vec::new();
+        loop {
+            let batch = self.store.claim(worker, room - claimed.len(), LEASE).await.unwrap();
+            assert!(!batch.lost, "the worker's lease was over");
+            let is_all = batch.jobs.is_empty() && !batch.more;
+            claimed.extend(batch.jobs);
+            if is_all || claimed.len() == room {
+                return claimed;
+            }
+        }
+    }
+
+    /// Claims one job, which must be there.
+    pub async fn claim_one(&self, worker: WorkerId) -> Claimed {
+        self.claim(worker, 1).await.pop().expect("a job is available")
+    }
+
+    /// Concludes one job, and says whether that was taken.
+    pub async fn conclude(&self, worker: WorkerId, fence: Fence, then: Then) -> bool {
+        self.store.conclude(worker, vec![Conclusion { fence, then }]).await.unwrap()[0]
+    }
+
+    /// Everything about a job.
+    pub async fn show(&self, id: JobId) -> JobRecord {
+        self.store.show_job(id).await.unwrap().expect("a job is not forgotten")
+    }
+
+    pub async fn state(&self, id: JobId) -> State {
+        self.show(id).await.job.state
+    }
+}
+
+/// A job that does nothing.
+pub fn noop(user: &str) -> NewJob {
+    NewJob::new(id(user), Work::Noop {})
+}
+
+pub fn id(user: &str) -> UserId {
+    user.parse().unwrap()
+}
+
+/// An end in this state, of which nobody is told.
+pub fn end(state: State) -> Then {
+    let error = (state == State::Discarded).then(|| "it can't succeed".to_owned());
+    Then::End(Box::new(Ending { state, result: None, error, message: None, outgoing: None }))
+}
+
+pub fn retry(pause: Duration) -> Then {
+    Then::Retry { pause, error: "it failed".into(), crash: false }
+}
+
+/// Whose jobs these are.
+pub fn users(jobs: &[Claimed]) -> Vec<&str> {
+    jobs.iter().map(|job| job.user.as_str()).collect()
+}
+
+pub fn ids(jobs: &[Claimed]) -> Vec<JobId> {
+    jobs.iter().map(|job| job.fence.job).collect()
+}
