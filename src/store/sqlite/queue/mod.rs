@@ -9,6 +9,8 @@ mod enqueue;
 mod jobs;
 mod limits;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod tests;
 mod upkeep;
 mod worker;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use diesel::{Connection as _, SqliteConnection};
+use diesel::{Connection as _, ExpressionMethods as _, QueryDsl as _, RunQueryDsl as _, SqliteConnection};
 
 use super::{claim::claim, conclude::conclude, enqueue::enqueue, worker};
 use crate::{
     id::{JobId, WorkerId},
-    job::{NewJob, Work},
-    store::{Conclusion, Then},
+    job::{AGING, NewJob, Priority, Work},
+    store::{
+        Conclusion, Then,
+        sqlite::{millis, now, schema::job},
+    },
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -54,4 +57,25 @@ fn a_job_that_failed_is_claimed_again_when_it_is_due_and_not_before() {
     assert_eq!(claimed(&mut connection, worker, 2), [(soon, 2)]);
     let due = worker::next_look(&mut connection, worker).unwrap().unwrap();
     assert!(due > LEASE / 2 && due <= LEASE, "{later} is due in {due:?}");
+}
+
+#[test]
+fn who_waits_long_moves_up_however_many_better_ones_come() {
+    let (mut connection, worker) = (empty(), WorkerId::new());
+    let low = NewJob { priority: Priority::Lowest, ..NewJob::new("ada".parse().unwrap(), Work::Noop {}) };
+    assert!(enqueue(&mut connection, &low).unwrap());
+    let mut waited = Vec::new();
+    for round in 0.. {
+        // More come than are claimed, all of a better priority.
+        for _ in 0..3 {
+            add(&mut connection, "ben");
+        }
+        if claimed(&mut connection, worker, 2).iter().any(|(job, _)| *job == low.id) {
+            break;
+        }
+        assert!(round < 4, "it starves: {waited:?}");
+        let since = job::run_at.eq(now() - millis(AGING));
+        waited.push(diesel::update(job::table.find(low.id.as_bytes().as_slice())).set(since).execute(&mut connection).unwrap());
+    }
+    assert_eq!(waited.len(), 2, "one level for each time");
 }
