@@ -47,7 +47,7 @@ async fn many_claimers_get_each_job_once(engine: Engine) {
             if batch.jobs.is_empty() && !batch.more {
                 return claimed;
             }
-            let concluded = batch.jobs.iter().map(|job| Conclusion { fence: job.fence, then: end(State::Completed) }).collect();
+            let concluded = batch.jobs.iter().map(|job| Conclusion::new(job.fence, end(State::Completed))).collect();
             assert!(queue.store.conclude(worker, concluded).await.unwrap().into_iter().all(|held| held));
             claimed.extend(ids(&batch.jobs));
         }
@@ -219,7 +219,7 @@ async fn one_that_cannot_be_concluded_fails_nobody_else(engine: Engine) {
     let mut fences: Vec<Fence> = queue.claim(worker, 5).await.iter().map(|job| job.fence).collect();
     fences[2].attempt += 1;
     fences[3].job = noop("ada").id;
-    let conclusions = fences.iter().map(|fence| Conclusion { fence: *fence, then: end(State::Completed) }).collect();
+    let conclusions = fences.iter().map(|fence| Conclusion::new(*fence, end(State::Completed))).collect();
     assert_eq!(queue.store.conclude(worker, conclusions).await.unwrap(), [true, true, false, false, true]);
 }
 
@@ -373,6 +373,7 @@ async fn a_request_that_is_refused_enqueues_nothing(engine: Engine) {
         jobs: (0..jobs).map(|_| noop("ada")).collect(),
         idempotency: Some(Idempotency { key: "once".into(), fingerprint: [fingerprint; 32], response: "{}".into() }),
         max_waiting: 2,
+        is_over_daily_limit: false,
     };
     assert_eq!(queue.store.accept(asked(1, 2)).await.unwrap(), Accepted::New);
     assert_eq!(queue.store.accept(asked(1, 2)).await.unwrap(), Accepted::Replayed("{}".into()));

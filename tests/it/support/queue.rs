@@ -84,7 +84,7 @@ impl Queue {
 
     /// Concludes one job, and says whether that was taken.
     pub async fn conclude(&self, worker: WorkerId, fence: Fence, then: Then) -> bool {
-        self.store.conclude(worker, vec![Conclusion { fence, then }]).await.unwrap()[0]
+        self.store.conclude(worker, vec![Conclusion::new(fence, then)]).await.unwrap()[0]
     }
 
     /// Everything about a job.

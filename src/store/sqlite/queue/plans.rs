@@ -52,7 +52,14 @@ fn end(state: State) -> Then {
 async fn do_everything(store: &SqliteStore) {
     let (ada, worker, other): (UserId, _, _) = ("ada".parse().unwrap(), WorkerId::new(), WorkerId::new());
     let idempotency = Some(Idempotency { key: "key".into(), fingerprint: [1; 32], response: String::new() });
-    let request = Request { user: ada.clone(), message: None, jobs: (0..8).map(|_| job(&ada)).collect(), idempotency, max_waiting: 9 };
+    let request = Request {
+        user: ada.clone(),
+        message: None,
+        jobs: (0..8).map(|_| job(&ada)).collect(),
+        idempotency,
+        max_waiting: 9,
+        is_over_daily_limit: false,
+    };
     store.accept(request).await.unwrap();
     let later = NewJob { run_at: Some(Timestamp::now().after(Duration::from_millis(1))), unique_key: Some("key".into()), ..job(&ada) };
     store.enqueue(vec![later]).await.unwrap();
@@ -71,7 +78,7 @@ async fn do_everything(store: &SqliteStore) {
     store.acquire(worker, claimed[0].fence, "gemini", 10).await.unwrap();
     let retry = Then::Retry { pause: LEASE, error: "it failed".into(), crash: true };
     let thens = [end(State::Completed), end(State::Discarded), retry, Then::Snooze { pause: LEASE }, Then::GiveBack];
-    let conclusions = claimed.iter().zip(thens).map(|(job, then)| Conclusion { fence: job.fence, then }).collect();
+    let conclusions = claimed.iter().zip(thens).map(|(job, then)| Conclusion::new(job.fence, then)).collect();
     store.conclude(worker, conclusions).await.unwrap();
     let [discarded, retryable, given_back] = [1, 2, 4].map(|place| claimed[place].fence.job);
     store.position(&ada, given_back).await.unwrap();
