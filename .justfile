@@ -19,6 +19,14 @@ test *filter:
 soak minutes='30' seed='1':
     PERSONA_SOAK_MINUTES={{minutes}} PERSONA_SOAK_SEED={{seed}} cargo test --locked --test it -- --ignored --exact --nocapture delivery_check::soak
 
+# A thousand jobs over providers that fail at random: just soak-providers 1
+soak-providers seed='1':
+    PERSONA_SOAK_SEED={{seed}} cargo test --locked --test it -- --ignored --exact --nocapture provider_soak::soak
+
+# Look for bytes that the reader of providers' streams can't take (needs nightly and cargo-fuzz)
+fuzz seconds='300':
+    cargo +nightly fuzz run provider_stream -- -max_total_time={{seconds}} -max_len=4096
+
 # Put the code into form
 fmt:
     cargo fmt
@@ -35,3 +43,4 @@ doc:
 bench:
     cargo run --release -- bench hub
     cargo run --release -- bench post
+    cargo run --release -- bench providers

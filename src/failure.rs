@@ -52,6 +52,32 @@ impl FailureCode {
         )
     }
 
+    /// All of them.
+    const ALL: [Self; 15] = [
+        Self::Cancelled,
+        Self::ProviderUnreachable,
+        Self::ProviderOverloaded,
+        Self::ProviderUnavailable,
+        Self::RequestRejected,
+        Self::ContentBlocked,
+        Self::NothingSaid,
+        Self::PictureLost,
+        Self::WorkerLost,
+        Self::TookTooLong,
+        Self::GivenUp,
+        Self::RequestUnreadable,
+        Self::DatabaseUnavailable,
+        Self::LogUnavailable,
+        Self::MediaUnavailable,
+    ];
+
+    /// The code of a failure whose [`Failure::error`] was kept; nothing where no failure of this version says so.
+    #[must_use]
+    pub fn of_error(error: &str) -> Option<Self> {
+        let says = |code: &Self| error.strip_prefix(code.sentence()).is_some_and(|rest| rest.is_empty() || rest.starts_with(SAID));
+        Self::ALL.into_iter().find(says)
+    }
+
     fn sentence(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
@@ -90,6 +116,9 @@ impl From<FailureCode> for Failure {
     }
 }
 
+/// What stands between the sentence and a provider's own words.
+const SAID: &str = " It said: “";
+
 /// The most characters of a provider's own words that are passed on.
 const MAX_WORDS: usize = 500;
 
@@ -101,7 +130,7 @@ impl Failure {
         if !words.is_empty() {
             let cut = words.char_indices().nth(MAX_WORDS).map_or(words.as_str(), |(end, _)| &words[..end]);
             let ellipsis = if cut.len() < words.len() { "…" } else { "" };
-            self.error = format!("{} It said: “{cut}{ellipsis}”", self.error);
+            self.error = format!("{}{SAID}{cut}{ellipsis}”", self.error);
         }
         self
     }
@@ -110,6 +139,19 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_is_found_again_by_what_was_told() {
+        // serde names every code there is.
+        let known = serde_json::from_str::<FailureCode>("\"none\"").unwrap_err().to_string();
+        assert_eq!(known.matches(", `").count() + 1, FailureCode::ALL.len(), "{known}");
+        for code in FailureCode::ALL {
+            let failure = Failure::from(code);
+            assert_eq!(FailureCode::of_error(&failure.error), Some(code));
+            assert_eq!(FailureCode::of_error(&failure.with_words("No. cancelled").error), Some(code));
+        }
+        assert_eq!(["", "cancelled?", "It broke."].map(FailureCode::of_error), [None; 3]);
+    }
 
     #[test]
     fn what_the_provider_said_is_passed_on_within_bounds() {

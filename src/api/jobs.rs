@@ -29,12 +29,30 @@ pub const HOLD: Duration = Duration::from_secs(10);
 #[serde(rename_all = "camelCase")]
 struct Shown {
     #[serde(flatten)]
-    job: JobView,
+    job: Job,
     /// How many of its kind begin before it, and one; where it waits for nothing but its turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_position: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partial: Option<Partial>,
+}
+
+/// A job, and beside its error what the event that told of it says.
+#[derive(Serialize)]
+struct Job {
+    #[serde(flatten)]
+    view: JobView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<FailureCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
+}
+
+impl From<JobView> for Job {
+    fn from(view: JobView) -> Self {
+        let code = view.error.as_deref().and_then(FailureCode::of_error);
+        Self { view, code, retryable: code.map(FailureCode::is_retryable) }
+    }
 }
 
 /// A text that is being written, as far as it has been told: the chunk that continues it has the next `seq`.
@@ -49,7 +67,7 @@ struct Partial {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JobList {
-    jobs: Vec<JobView>,
+    jobs: Vec<Job>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_before: Option<JobId>,
 }
@@ -72,7 +90,7 @@ pub async fn show(state: Data<super::State>, identity: Identity, id: Path<String
         _ => None,
     };
     let partial = partial(&state, &identity, &job).await;
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Shown { job, queue_position, partial }))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Shown { job: job.into(), queue_position, partial }))
 }
 
 /// What has been told of a text, for who has missed its beginning: a user's channel has no history.
@@ -103,7 +121,9 @@ pub async fn list(state: Data<super::State>, identity: Identity, request: HttpRe
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next_before = jobs.last().filter(|_| more).map(|job| job.job_id);
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(JobList { jobs, next_before }))
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(JobList { jobs: jobs.into_iter().map(Job::from).collect(), next_before }))
 }
 
 /// Stops a job.

@@ -1,17 +1,18 @@
 //! Benchmarks: how much the hub tells and how much the service takes, on the machine of whoever runs them.
 //!
 //! ```text
-//! persona bench hub │ post ──starts──▶ server: this program on a data folder and a port of its own
+//! persona bench hub │ post │ providers ──starts──▶ server: this program on a data folder and a port of its own
 //!         │                               ▲ real HTTP over loopback
 //!         └──────────────────starts──▶ load: this program again, so that what it costs is counted apart
 //! ```
-//! The parent ([`hub`], [`post`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
+//! The parent ([`hub`], [`post`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
 //! fails only where a figure would be void. Refuses to look inside the server: whatever it measures, a client could.
 
 mod hub;
 mod load;
 mod post;
 mod process;
+mod providers;
 mod report;
 mod server;
 
@@ -26,6 +27,8 @@ pub enum Bench {
     Hub(hub::Options),
     /// Chat messages taken: how many a second are durable and acknowledged
     Post(post::Options),
+    /// Streams of providers read, many at once: delay, processor time and memory, beside a bare loop
+    Providers(providers::Options),
     /// The process that makes the load of the others
     #[command(hide = true)]
     Load {
@@ -59,6 +62,7 @@ impl Bench {
         match self {
             Self::Hub(options) => runtime.block_on(unless_stopped(hub::run(options))),
             Self::Post(options) => runtime.block_on(unless_stopped(post::run(options))),
+            Self::Providers(options) => runtime.block_on(unless_stopped(providers::run(options))),
             Self::Load { plan } => runtime.block_on(load::run(&plan)),
         }
     }

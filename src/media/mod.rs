@@ -3,13 +3,17 @@
 //! A file's name is random, 122 bits of it: who has the URL may see the picture, nobody can guess it, and what it names
 //! never changes. Refuses to serve a name it did not make.
 
+mod drafts;
+
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-/// After how long a file that nobody has finished is what a crash has left.
+pub use self::drafts::Draft;
+
+/// After how long a draft, or a file that nobody has finished, is what a crash has left: longer than anything is being made.
 const UNFINISHED_AFTER: Duration = Duration::from_hours(1);
 
 /// Where clients find what is stored.
@@ -53,22 +57,6 @@ pub struct MediaStore {
     folder: Arc<PathBuf>,
 }
 
-/// A stored picture that goes with this.
-#[derive(Debug)]
-pub struct Draft {
-    /// Where clients find it meanwhile.
-    pub url: String,
-    path: PathBuf,
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            log::warn!("{} is left behind: {error}", self.path.display());
-        }
-    }
-}
-
 impl MediaStore {
     /// The pictures in `folder`, which is made where it is missing.
     ///
@@ -84,33 +72,25 @@ impl MediaStore {
     /// # Errors
     /// Where the disk refuses.
     pub async fn put(&self, kind: ImageType, bytes: &Bytes) -> io::Result<String> {
-        Ok(format!("{URL_PREFIX}{}", self.write(kind, bytes).await?))
-    }
-
-    /// Stores a picture for as long as the draft is held.
-    ///
-    /// # Errors
-    /// Where the disk refuses.
-    pub async fn put_draft(&self, kind: ImageType, bytes: &Bytes) -> io::Result<Draft> {
-        let name = self.write(kind, bytes).await?;
-        Ok(Draft { url: format!("{URL_PREFIX}{name}"), path: self.folder.join(name) })
-    }
-
-    async fn write(&self, kind: ImageType, bytes: &Bytes) -> io::Result<String> {
         let name = format!("{}.{}", Uuid::new_v4().simple(), kind.extension());
+        self.write(&name, bytes).await?;
+        Ok(format!("{URL_PREFIX}{name}"))
+    }
+
+    async fn write(&self, name: &str, bytes: &Bytes) -> io::Result<()> {
         let unfinished = self.folder.join(format!("{name}.part"));
         let written = async {
             let mut file = tokio::fs::File::create(&unfinished).await?;
             file.write_all(bytes).await?;
             file.sync_all().await?;
-            tokio::fs::rename(&unfinished, self.folder.join(&name)).await
+            tokio::fs::rename(&unfinished, self.folder.join(name)).await
         };
         if let Err(error) = written.await {
             // Whether or not this succeeds, the error that matters is the first one.
             let _ = tokio::fs::remove_file(&unfinished).await;
             return Err(error);
         }
-        Ok(name)
+        Ok(())
     }
 
     /// The picture of that name, where there is one.
@@ -135,11 +115,9 @@ impl MediaStore {
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let keeps = if name.strip_suffix(".part").is_some_and(|name| own_name(name).is_some()) {
-                Some(UNFINISHED_AFTER)
-            } else {
-                age.filter(|_| own_name(name).is_some())
-            };
+            let whole = name.strip_suffix(".part").unwrap_or(name);
+            let is_unfinished = whole != name || whole.starts_with(drafts::PREFIX);
+            let keeps = if is_unfinished { Some(UNFINISHED_AFTER) } else { age }.filter(|_| own_name(whole).is_some());
             let is_old = async |keeps| io::Result::Ok(entry.metadata().await?.modified()?.elapsed().unwrap_or_default() >= keeps);
             if let Some(keeps) = keeps
                 && is_old(keeps).await.unwrap_or(false)
@@ -153,7 +131,7 @@ impl MediaStore {
 }
 
 fn own_name(name: &str) -> Option<ImageType> {
-    let (stem, extension) = name.split_once('.')?;
+    let (stem, extension) = name.strip_prefix(drafts::PREFIX).unwrap_or(name).split_once('.')?;
     let made_here = stem.len() == 32 && stem.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if made_here { ImageType::of_extension(extension) } else { None }
 }
@@ -171,12 +149,17 @@ mod tests {
         let (old, new) =
             (name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()), name(media.put(ImageType::Png, &Bytes::new()).await.unwrap()));
         let (cut, foreign) = (old.with_extension("png.part"), folder.join("notes.txt"));
-        for path in [&old, &cut, &foreign] {
+        let (draft, left) = (media.put_draft(ImageType::Png, &Bytes::new()).await.unwrap(), folder.join(format!("draft-{}.png", "0".repeat(32))));
+        for path in [&old, &cut, &foreign, &left] {
             let file = std::fs::File::create(path).unwrap();
             file.set_modified(std::time::SystemTime::now() - Duration::from_hours(48)).unwrap();
         }
         media.forget(None).await.unwrap();
-        assert_eq!([&old, &new, &cut, &foreign].map(|path| path.exists()), [true, true, false, true]);
+        assert_eq!([&old, &new, &cut, &foreign, &left].map(|path| path.exists()), [true, true, false, true, false]);
+        let shown = name(draft.url.clone());
+        assert!(shown.exists());
+        drop(draft);
+        assert!(!shown.exists());
         media.forget(Some(Duration::from_hours(24))).await.unwrap();
         assert_eq!([&old, &new, &foreign].map(|path| path.exists()), [false, true, true]);
     }

@@ -71,6 +71,12 @@ impl ProviderError {
         Self { billed: true, ..self }
     }
 
+    /// The same, of a request that is paid for when it is done: it may have been, unless the provider itself refuses it.
+    #[must_use]
+    pub fn unless_refused(self) -> Self {
+        if matches!(self.fault, Fault::TimedOut | Fault::BrokeOff | Fault::Malformed) { self.may_be_billed() } else { self }
+    }
+
     /// The same, of a request that the provider calls so, unless it is known already.
     #[must_use]
     pub fn of_request(self, id: Option<&str>) -> Self {

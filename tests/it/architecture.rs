@@ -26,7 +26,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &["log", "store", "media", "outbox", "realtime", "worker::ending"]),
     ("config", &["log", "store::Limit", "store::Scope", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
-    ("bench", &["server"]),
+    ("bench", &["providers", "server"]),
     ("check", &["log::Position", "realtime::cursor"]),
     ("cli", &["providers", "config", "server", "bench", "check"]),
     ("main", &["cli"]),

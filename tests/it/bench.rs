@@ -28,3 +28,11 @@ fn every_acknowledged_message_is_in_history() {
         assert!(figures["acknowledged"].as_u64().is_some_and(|count| count > 0), "{figures}");
     }
 }
+
+#[test]
+fn every_token_of_a_provider_is_read_in_each_way() {
+    let figures = bench(&["providers", "--streams", "4", "--tokens", "10", "--pace", "30", "--rounds", "1"]);
+    let ways = figures["ways"].as_array().unwrap();
+    assert_eq!(ways.iter().map(|way| way["way"].as_str().unwrap()).collect::<Vec<_>>(), ["bare", "provider", "server"]);
+    assert!(ways.iter().all(|way| way["later"]["tokens"] == 40 && way["first"]["tokens"] == 4), "{figures}");
+}

@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::App,
+    calls::{KEY, png},
     person::{GENERAL, Person},
     provider::{Answer, FakeProvider, chunk, opening, usage},
     sse::{Event, Stream},
 };
-
-const KEY: &str = "sk-planted-key-that-nobody-may-see-0123456789";
 
 /// A server whose `openai` and `laozhang` are these.
 fn app_with(openai: &FakeProvider, laozhang: Option<&FakeProvider>) -> App {
@@ -50,14 +49,6 @@ async fn until(stream: &mut Stream, kind: &str) -> Vec<Event> {
 async fn generated(ada: &Person, stream: &mut Stream) -> Value {
     ada.generate("text", &json!({"prompt": "p"})).await;
     until(stream, "generation_complete").await.last().unwrap().data["result"].clone()
-}
-
-fn png() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, 5, 4);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().unwrap().write_image_data(&[7; 60]).unwrap();
-    bytes
 }
 
 #[tokio::test]
@@ -179,7 +170,11 @@ async fn a_refusal_that_nobody_can_mend_ends_the_job_with_a_safe_sentence() {
     let job = ada.generate("text", &json!({"prompt": "p"})).await;
     let end = until(&mut stream, "generation_failed").await.pop().unwrap();
     assert_eq!(end.data["error"], json!("The AI provider has declined this request."));
-    assert_eq!(ada.job_in(&job, "discarded").await["error"], json!("The AI provider has declined this request."));
+    let job = ada.job_in(&job, "discarded").await;
+    for name in ["error", "code", "retryable"] {
+        assert_eq!(job[name], end.data[name], "{name}");
+    }
+    assert_eq!(ada.get("/api/jobs").await["jobs"][0]["code"], json!("content_blocked"));
     assert_eq!(provider.asked().len(), 1);
 }
 

@@ -5,12 +5,14 @@
 //! nothing. Refuses to look at `/proc`: what the server spends is the parent's to say.
 
 pub mod client;
+pub mod fake;
 mod histogram;
 mod http;
 pub mod posts;
 mod sse;
 pub mod streams;
 pub mod tally;
+pub mod texts;
 
 use std::io::Write as _;
 
@@ -25,6 +27,8 @@ use super::process::{Cpu, Process};
 pub enum Plan {
     Streams(streams::Plan),
     Posts(posts::Plan),
+    Fake(fake::Plan),
+    Texts(texts::Plan),
 }
 
 /// A stage of which nothing needs telling.
@@ -51,6 +55,11 @@ impl Load {
     pub fn cpu(&self) -> Result<Cpu> {
         self.0.cpu()
     }
+
+    /// The memory it holds, in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        self.0.resident_kib()
+    }
 }
 
 /// Is the load process.
@@ -59,6 +68,8 @@ pub async fn run(plan: &str) -> Result<()> {
     match serde_json::from_str(plan).context("the plan can't be read")? {
         Plan::Streams(plan) => tokio::task::LocalSet::new().run_until(streams::run(plan)).await,
         Plan::Posts(plan) => posts::run(plan).await,
+        Plan::Fake(plan) => fake::run(plan).await,
+        Plan::Texts(plan) => tokio::task::LocalSet::new().run_until(texts::run(plan)).await,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Refuses to show thoughts, text or drafts, as an answer.
 
 pub mod chunks;
+mod drawing;
 
 use std::sync::Arc;
 
@@ -11,13 +12,12 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use self::chunks::{Chunks, parts};
+use self::chunks::Chunks;
 use super::{
-    Fault, ImageRequest, ImageStep, Offered, Picture, Provider, ProviderError, Role, Steps, TextRequest, TextStep,
+    Fault, ImageRequest, ImageStep, Offered, Provider, ProviderError, Role, Steps, TextRequest, TextStep,
     models::{ModelSettings, Models, Thinking},
-    picture,
     wire::{
-        Caller, Events, Reply,
+        Caller, Reply,
         answer::{self, Answer},
     },
 };
@@ -58,45 +58,6 @@ impl Gemini {
         let reply = self.send(&model, &text_body(&request, &self.settings(&model)), begun + self.caller.patience.first).await?;
         answer::stream(self.caller.clone(), reply, begun, Answer::<Chunks>::new(self.caller.name, model)).await
     }
-
-    async fn draw(&self, request: ImageRequest) -> Result<ImageStep, ProviderError> {
-        let begun = Instant::now();
-        let model = request.model.clone().unwrap_or_default();
-        let body = image_body(&request, &self.settings(&model));
-        let unless_refused = |error: ProviderError| match error.fault {
-            Fault::TimedOut | Fault::BrokeOff => error.may_be_billed(),
-            _ => error,
-        };
-        let reply = self.send(&model, &body, begun + self.caller.patience.total).await.map_err(unless_refused)?;
-        // Nothing may come for as long as it draws.
-        let mut caller = self.caller.clone();
-        (caller.patience.first, caller.patience.between) = (caller.patience.total, caller.patience.total);
-        let mut events = Events::new(caller, reply, begun);
-        let picture = self.picture(&mut events).await.map_err(|error| error.of_request(events.request_id()))?;
-        Ok(ImageStep::Done { model, picture })
-    }
-
-    async fn picture(&self, events: &mut Events) -> Result<Picture, ProviderError> {
-        let name = self.caller.name;
-        let (mut answer, mut encoded, mut said) = (Answer::<Chunks>::new(name, String::new()), None, String::new());
-        while let Some((event, data)) = events.next().await.map_err(ProviderError::may_be_billed)? {
-            answer.take(&event, &data)?;
-            said.extend(answer.text());
-            let chunk: Value = serde_json::from_str(&data).unwrap_or(Value::Null);
-            encoded = parts(&chunk).filter_map(|part| part["inlineData"]["data"].as_str()).last().map(str::to_owned).or(encoded);
-        }
-        match (encoded, answer.end(events.stray())) {
-            (Some(encoded), _) => picture::recognise(name, picture::decode(name, &encoded)?),
-            // Told at the end of the stream, it is the provider's own word.
-            (None, Err(error)) if error.fault != Fault::BrokeOff => Err(error),
-            (None, Err(error)) => Err(error.may_be_billed()),
-            (None, Ok(())) => {
-                let mut refusal = self.caller.error(Fault::Blocked, "it drew nothing").may_be_billed();
-                refusal.words = Some(said.into());
-                Err(refusal)
-            }
-        }
-    }
 }
 
 fn text_body(request: &TextRequest, settings: &ModelSettings) -> Value {
@@ -127,17 +88,6 @@ fn text_body(request: &TextRequest, settings: &ModelSettings) -> Value {
         None => {}
     }
     settings.patched(body)
-}
-
-fn image_body(request: &ImageRequest, settings: &ModelSettings) -> Value {
-    let modalities: Vec<String> = match &settings.modalities {
-        Some(modalities) => modalities.iter().map(|modality| modality.to_uppercase()).collect(),
-        None => vec!["TEXT".into(), "IMAGE".into()],
-    };
-    settings.patched(json!({
-        "contents": [{"role": "user", "parts": [{"text": request.prompt}]}],
-        "generationConfig": {"responseModalities": modalities, "imageConfig": {"aspectRatio": picture::nearest_ratio(request.size)}},
-    }))
 }
 
 impl Provider for Gemini {
@@ -171,7 +121,7 @@ impl Provider for Gemini {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{job::ImageSize, providers::Purpose};
+    use crate::providers::Purpose;
 
     #[test]
     fn names_of_parameters_are_settings() {
@@ -186,8 +136,5 @@ mod tests {
         let config = json!({"maxOutputTokens": 9, "temperature": 1.0, "thinkingConfig": {"thinkingBudget": 0}, "topK": 3});
         assert_eq!(body["generationConfig"], config);
         assert_eq!(text_body(&request, &set(r#"{"thinking": "low"}"#))["generationConfig"]["thinkingConfig"], json!({"thinkingLevel": "low"}));
-        let picture = ImageRequest { prompt: "p".into(), size: ImageSize { width: 1600, height: 900 }, route: Vec::new(), model: None };
-        let config = json!({"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "16:9"}});
-        assert_eq!(image_body(&picture, &set(r#"{"modalities": ["image"]}"#))["generationConfig"], config);
     }
 }

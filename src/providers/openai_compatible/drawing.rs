@@ -30,8 +30,8 @@ impl OpenAiCompatible {
             let (model, drafts) = (request.model.clone().unwrap_or_default(), settings.partial_images.unwrap_or(0));
             let begun = Instant::now();
             let body = generation_body(&request, &settings);
-            let reply =
-                self.caller.send(self.post("/images/generations", &body), begun + self.caller.patience.total).await.map_err(unless_refused)?;
+            let asked = self.caller.send(self.post("/images/generations", &body), begun + self.caller.patience.total).await;
+            let reply = asked.map_err(ProviderError::unless_refused)?;
             if drafts == 0 || reply.is_json() {
                 let whole = async move { self.whole(model, reply, begun).await };
                 return Ok(whole.into_stream().boxed_local());
@@ -48,7 +48,7 @@ impl OpenAiCompatible {
     /// The picture of an answer that comes whole, as base64 or by a URL.
     async fn whole(&self, model: String, reply: Reply, begun: Instant) -> Result<ImageStep, ProviderError> {
         let request_id = reply.request_id().map(str::to_owned);
-        let answer = self.caller.read_json(reply, begun + self.caller.patience.total).await.map_err(unless_told)?;
+        let answer = self.caller.read_json(reply, begun + self.caller.patience.total).await.map_err(ProviderError::unless_refused)?;
         let picture = self.picture_in(&answer["data"][0]).await;
         Ok(ImageStep::Done { model, picture: picture.map_err(|error| error.of_request(request_id.as_deref()))? })
     }
@@ -70,9 +70,9 @@ impl OpenAiCompatible {
     async fn draw_in_chat(&self, request: ImageRequest, settings: ModelSettings) -> Result<ImageStep, ProviderError> {
         let deadline = Instant::now() + self.caller.patience.total;
         let body = chat_body(&request, &settings);
-        let reply = self.caller.send(self.post("/chat/completions", &body), deadline).await.map_err(unless_refused)?;
+        let reply = self.caller.send(self.post("/chat/completions", &body), deadline).await.map_err(ProviderError::unless_refused)?;
         let request_id = reply.request_id().map(str::to_owned);
-        let answer = self.caller.read_json(reply, deadline).await.map_err(unless_told)?;
+        let answer = self.caller.read_json(reply, deadline).await.map_err(ProviderError::unless_refused)?;
         let message = &answer["choices"][0]["message"];
         let picture = self.first_picture(message).await.map_err(|error| error.of_request(request_id.as_deref()))?;
         Ok(ImageStep::Done { model: request.model.unwrap_or_default(), picture })
@@ -124,16 +124,6 @@ fn chat_body(request: &ImageRequest, settings: &ModelSettings) -> Value {
         *name.split('.').fold(&mut body, |within, name| &mut within[name]) = json!(ratio);
     }
     settings.patched(body)
-}
-
-/// A request that broke off may have been done all the same; one that was refused was not.
-fn unless_refused(error: ProviderError) -> ProviderError {
-    if matches!(error.fault, Fault::TimedOut | Fault::BrokeOff) { error.may_be_billed() } else { error }
-}
-
-/// What came instead of an answer is paid for, unless it is the provider's own word that it refuses.
-fn unless_told(error: ProviderError) -> ProviderError {
-    if matches!(error.fault, Fault::TimedOut | Fault::BrokeOff | Fault::Malformed) { error.may_be_billed() } else { error }
 }
 
 /// The size, of those that all models know, nearest to the one asked for.

@@ -213,7 +213,13 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
             Ok(step) => *may_cost |= step.may_cost(),
             Err(error) => router.breakers.failed(&way.target, error),
         }
-        step.map_err(|error| ProviderError { detail: format!("{}: {}", way.target.model, error.detail), ..error })
+        // When the time for all of it is over, another attempt would take as long again.
+        let is_late = Instant::now() >= self.deadline;
+        step.map_err(|error| ProviderError {
+            detail: format!("{}: {}", way.target.model, error.detail),
+            retry: if is_late { Some(false) } else { error.retry },
+            ..error
+        })
     }
 
     /// Gives the error back where there is nobody to turn to.

@@ -157,7 +157,11 @@ impl<D: Dialect> Answer<D> {
         Ok(TextStep::Done { model: std::mem::take(&mut self.said.model), finish_reason, usage: self.said.usage })
     }
 
-    fn chunk(&mut self, chunk: &Value) -> Result<(), ProviderError> {
+    /// Takes a chunk.
+    ///
+    /// # Errors
+    /// Where it says that there will be no answer.
+    pub fn chunk(&mut self, chunk: &Value) -> Result<(), ProviderError> {
         match Told::find(chunk) {
             Some(told) => Err(told.means(self.said.provider, 200)),
             None => D::chunk(chunk, &mut self.said),

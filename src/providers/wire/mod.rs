@@ -47,6 +47,8 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where the system has no certificates to trust.
 pub fn client(patience: Patience) -> reqwest::Result<Client> {
+    // Where one is installed already, it is this one.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .connect_timeout(patience.connect)
         // A provider that redirects is not the one that was configured.
@@ -72,7 +74,8 @@ pub struct Reply {
 }
 
 impl Caller {
-    /// A request with a JSON body. A compressing proxy would hold events back, so nothing is to be compressed.
+    /// A request with a JSON body. A compressing proxy would hold events back, so nothing is to be compressed; where it is by
+    /// gzip all the same, it is read.
     pub fn post(&self, url: String, body: &Value) -> RequestBuilder {
         self.client.post(url).header(header::ACCEPT_ENCODING, "identity").json(body)
     }
@@ -171,6 +174,7 @@ impl Caller {
     pub fn redacted(&self, mut error: ProviderError) -> ProviderError {
         error.detail = self.key.redact(&error.detail);
         error.words = error.words.map(|words| self.key.redact(&words).into());
+        error.request_id = error.request_id.map(|id| self.key.redact(&id));
         error
     }
 
@@ -195,9 +199,11 @@ impl Caller {
     /// An error of the connection. The URL is left out: some providers take their key in it.
     fn broken(&self, error: reqwest::Error) -> ProviderError {
         let fault = match &error {
+            // Nothing was sent yet.
+            error if error.is_connect() || error.is_builder() => Fault::Unreachable,
             error if error.is_timeout() => Fault::TimedOut,
-            error if error.is_body() || error.is_decode() => Fault::BrokeOff,
-            _ => Fault::Unreachable,
+            // It has hung up on the request, or in its answer: what was asked for may have been done.
+            _ => Fault::BrokeOff,
         };
         let error = error.without_url();
         let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source()).map(|cause| format!(": {cause}"));

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod answer;
 pub mod app;
 pub mod browser;
+pub mod calls;
 pub mod disk;
 pub mod http2;
 pub mod installation;
@@ -17,6 +18,7 @@ pub mod redis;
 pub mod sse;
 pub mod tls;
 pub mod token;
+pub mod unreliable;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
 };
 
 /// How one request is answered.
@@ -22,18 +22,38 @@ pub struct Answer {
     pieces: Vec<Vec<u8>>,
     /// Whether the connection stays open after the last piece, without an end.
     hangs: bool,
+    /// What is waited between two pieces, where they are not to come as fast as they can.
+    pause: Option<Duration>,
 }
+
+/// The status of an answer that has not even a head.
+const NO_HEAD: u16 = 0;
 
 impl Answer {
     /// This status with a JSON body.
     pub fn json(status: u16, body: &Value) -> Self {
-        Self { status, headers: vec![("content-type".into(), "application/json".into())], pieces: vec![body.to_string().into_bytes()], hangs: false }
+        Self::bytes(status, "application/json", body.to_string())
+    }
+
+    /// This status with a body of this type.
+    pub fn bytes(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: vec![("content-type".into(), kind.into())], pieces: vec![body.into()], hangs: false, pause: None }
+    }
+
+    /// Hangs up on the request without a word.
+    pub fn hang_up() -> Self {
+        Self { pieces: Vec::new(), ..Self::bytes(NO_HEAD, "", "") }
+    }
+
+    /// Takes the request, and says nothing.
+    pub fn silence() -> Self {
+        Self::hang_up().then_silence()
     }
 
     /// A stream of these pieces; the connection closes after them.
     pub fn stream<T: AsRef<[u8]>>(pieces: impl IntoIterator<Item = T>) -> Self {
         let pieces = pieces.into_iter().map(|piece| piece.as_ref().to_vec()).collect();
-        Self { status: 200, headers: vec![("content-type".into(), "text/event-stream".into())], pieces, hangs: false }
+        Self { pieces, ..Self::bytes(200, "text/event-stream", "") }
     }
 
     /// An OpenAI stream of these words, to its proper end.
@@ -44,6 +64,23 @@ impl Answer {
     /// The same bytes, one at a time.
     pub fn byte_by_byte(self) -> Self {
         Self { pieces: self.pieces.concat().into_iter().map(|byte| vec![byte]).collect(), ..self }
+    }
+
+    /// The same, each piece so much after the one before.
+    pub fn slowly(self, pause: Duration) -> Self {
+        Self { pause: Some(pause), ..self }
+    }
+
+    /// The same, compressed as a whole.
+    pub fn gzipped(self) -> Self {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, &self.pieces.concat()).unwrap();
+        Self { pieces: vec![encoder.finish().unwrap()], ..self }.header("content-encoding", "gzip")
+    }
+
+    /// The same, broken off where more was promised.
+    pub fn broken_off(self) -> Self {
+        self.header("content-length", "1000000")
     }
 
     /// The same, and then silence on an open connection.
@@ -90,6 +127,14 @@ pub struct FakeProvider {
     asked: Arc<Mutex<Vec<Asked>>>,
     hung_up: Mutex<mpsc::UnboundedReceiver<()>>,
     cut: Arc<Notify>,
+    busy: watch::Receiver<Busy>,
+}
+
+/// How many requests a provider has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Busy {
+    pub now: usize,
+    pub most: usize,
 }
 
 impl FakeProvider {
@@ -101,13 +146,30 @@ impl FakeProvider {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (hang_up, hung_up) = mpsc::unbounded_channel();
         let cut = Arc::new(Notify::new());
-        let (next, seen, cutting) = (answers.clone(), asked.clone(), cut.clone());
+        let (counter, busy) = watch::channel(Busy::default());
+        let (next, seen, cutting, counter) = (answers.clone(), asked.clone(), cut.clone(), Arc::new(counter));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, next.clone(), seen.clone(), hang_up.clone(), cutting.clone()));
+                let served = serve(socket, next.clone(), seen.clone(), hang_up.clone(), cutting.clone());
+                let counter = counter.clone();
+                tokio::spawn(async move {
+                    counter.send_modify(|busy| *busy = Busy { now: busy.now + 1, most: busy.most.max(busy.now + 1) });
+                    served.await;
+                    counter.send_modify(|busy| busy.now -= 1);
+                });
             }
         });
-        Self { address, answers, asked, hung_up: Mutex::new(hung_up), cut }
+        Self { address, answers, asked, hung_up: Mutex::new(hung_up), cut, busy }
+    }
+
+    /// How many requests it has, and had at once.
+    pub fn busy(&self) -> Busy {
+        *self.busy.borrow()
+    }
+
+    /// Waits until it has been asked so often.
+    pub async fn asked_times(&self, count: usize) {
+        super::eventually("the provider is asked", async || (self.asked().len() >= count).then_some(())).await;
     }
 
     /// Its address, as a setting.
@@ -153,13 +215,18 @@ async fn serve(
     };
     let headers: String = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!("HTTP/1.1 {} Whatever\r\n{headers}connection: close\r\n\r\n", answer.status);
+    let head = Some(head.into_bytes()).filter(|_| answer.status != NO_HEAD);
     socket.set_nodelay(true).unwrap();
-    for piece in std::iter::once(head.into_bytes()).chain(answer.pieces) {
+    for piece in head.into_iter().chain(answer.pieces) {
         if socket.write_all(&piece).await.is_err() {
             let _ = hang_up.send(());
             return;
         }
-        tokio::task::yield_now().await;
+        match answer.pause {
+            Some(pause) => tokio::time::sleep(pause).await,
+            // Often enough that a reader on the same thread has taken this piece before the next one is sent.
+            None => yield_often().await,
+        }
     }
     if answer.hangs {
         let mut rest = [0; 64];
@@ -171,7 +238,14 @@ async fn serve(
     }
 }
 
-async fn read_request(socket: &mut TcpStream) -> Option<Asked> {
+async fn yield_often() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads one request; nothing where there is none.
+pub async fn read_request(socket: &mut TcpStream) -> Option<Asked> {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; 4096];
