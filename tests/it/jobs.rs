@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
+    admin::{TOKEN, admin, put_persona},
     answer::{Answer, refused},
     app::App,
     eventually,
@@ -121,6 +122,28 @@ async fn jobs_are_listed_newest_first_by_state_and_kind_and_page() {
     assert_eq!(paged.iter().collect::<Vec<_>>(), all);
     let exact = ada.get(&format!("/api/jobs?limit={}", all.len())).await;
     assert_eq!((ids(&exact).len(), exact.get("nextBefore")), (all.len(), None));
+}
+
+#[tokio::test]
+async fn a_room_of_many_personas_is_not_a_way_around_the_limit() {
+    let app = App::with(&[("PERSONA_ADMIN_TOKEN", TOKEN), ("PERSONA_MAX_JOBS_PER_USER", "4")]);
+    let pause = admin(&app, Method::PUT, "/api/admin/queue/kinds/ai_chat_response").json(&json!({"paused": true}));
+    assert!(Answer::to(pause).await.status < 300);
+    for id in ["a", "b", "c"] {
+        put_persona(&app, id, &json!({"channel": "channel:lab", "name": id})).await;
+    }
+    let ada = Person::new(&app, "Ada").await;
+    let ask = || ada.request(Method::POST, "/api/chat/messages").json(&json!({"channel": "channel:lab", "content": "Hello"}));
+    assert_eq!(Answer::to(ask()).await.status, 202);
+    refused(ask(), 429, "too_many_jobs", None).await;
+    assert_eq!(ada.get("/api/jobs?state=available").await["jobs"].as_array().unwrap().len(), 3);
+    // Whoever has nothing waiting is answered by all of a room.
+    let ben = Person::new(&app, "Ben").await;
+    for id in ["d", "e"] {
+        put_persona(&app, id, &json!({"channel": "channel:lab", "name": id})).await;
+    }
+    let asked = ben.post("/api/chat/messages", &json!({"channel": "channel:lab", "content": "Hello"})).await.json::<Value>().await.unwrap();
+    assert_eq!(asked["jobIds"].as_array().unwrap().len(), 5);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Requ
     if request.is_over_daily_limit {
         return Ok(Accepted::OverDailyLimit);
     }
-    if !request.jobs.is_empty() && has_too_many(connection, &request.user, request.max_waiting)? {
+    if has_too_many(connection, &request.user, request.jobs.len(), request.max_waiting)? {
         return Ok(Accepted::TooManyJobs);
     }
     if let Some(asked) = &request.idempotency {
@@ -50,12 +50,14 @@ pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Requ
     Ok(Accepted::New)
 }
 
-fn has_too_many(connection: &mut SqliteConnection, user: &UserId, max: usize) -> Result<bool, Error> {
-    if max == 0 {
+/// Whether `more` would be too many. Whoever has none waiting may have as many as one room answers with.
+fn has_too_many(connection: &mut SqliteConnection, user: &UserId, more: usize, max: usize) -> Result<bool, Error> {
+    if max == 0 || more == 0 {
         return Ok(false);
     }
     let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str())).filter(job::state.lt(super::RUNNING)).count().get_result(connection)?;
-    Ok(waiting >= i64::try_from(max).unwrap_or(i64::MAX))
+    let whole = waiting.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
+    Ok(waiting > 0 && whole > i64::try_from(max).unwrap_or(i64::MAX))
 }
 
 /// Says whether it is new.
