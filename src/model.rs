@@ -57,6 +57,41 @@ pub struct AllowList {
     pub image: Vec<Target>,
 }
 
+/// The models that personas may speak with.
+#[derive(Debug, Clone, Default)]
+pub struct KnownModels {
+    /// Who serves here.
+    pub providers: Vec<String>,
+    /// Their models, as `provider/model`; a name may have `*` for anything.
+    pub models: Vec<String>,
+}
+
+/// Why a model can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownModel {
+    #[error("`{target}` names a provider that does not serve here; these do: {known}")]
+    Provider { target: Target, known: String },
+    #[error("`{target}` is not set up here; these models are: {known}. PERSONA_TEXT_MODELS and PERSONA_MODELS make others known")]
+    Model { target: Target, known: String },
+}
+
+impl KnownModels {
+    /// Goes on where this model can be asked.
+    ///
+    /// # Errors
+    /// Where it is not known, with those that are.
+    pub fn check(&self, target: &Target) -> Result<(), UnknownModel> {
+        if !self.providers.contains(&target.provider) {
+            return Err(UnknownModel::Provider { target: target.clone(), known: self.providers.join(", ") });
+        }
+        let name = target.to_string();
+        if self.models.iter().any(|pattern| fits(pattern, &name)) {
+            return Ok(());
+        }
+        Err(UnknownModel::Model { target: target.clone(), known: self.models.join(", ") })
+    }
+}
+
 /// The one of `allowed` that is called `name`: by provider and model, or by the model alone, and then the first that has it.
 #[must_use]
 pub fn find<'a>(allowed: &'a [Target], name: &str) -> Option<&'a Target> {

@@ -19,7 +19,11 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{model::Target, store::StoreError, usage::Day};
+use crate::{
+    model::{Target, UnknownModel},
+    store::StoreError,
+    usage::Day,
+};
 
 /// The header that names a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -98,6 +102,12 @@ impl ApiError {
     pub fn model_not_allowed(allowed: &[Target]) -> Self {
         let list = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         Self::bad_request("model_not_allowed", format!("you may ask for these models: {list}")).field("model")
+    }
+
+    /// A persona is to speak with a model that nobody serves here.
+    #[must_use]
+    pub fn unknown_model(error: &UnknownModel) -> Self {
+        Self::bad_request("unknown_model", error.to_string()).field("route")
     }
 
     /// The room has as many personas as a room may have.

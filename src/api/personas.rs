@@ -128,9 +128,11 @@ pub async fn show(state: Data<State>, asker: Asker, id: Path<String>) -> Result<
 /// Makes a persona, or puts it in another's place.
 ///
 /// # Errors
-/// Where a field breaks a rule, the room is full, or the store can't take it.
+/// Where a field breaks a rule, its route names who does not serve here, the room is full, or the store can't take it.
 pub async fn put(state: Data<State>, _: Admin, id: Path<String>, body: Json<NewPersona>) -> Result<HttpResponse, ApiError> {
     let persona = persona(&id, &body.value)?;
+    // Told here, and not by a reply that nobody can give.
+    persona.route.iter().try_for_each(|target| state.known_models.check(target)).map_err(|error| ApiError::unknown_model(&error))?;
     let id = persona.id.clone();
     let kept = state.store.put_persona(persona).await?;
     state.casts.forget();

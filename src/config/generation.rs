@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{providers::targets, wrong::Wrong};
 use crate::{
-    model::{AllowList, Target},
+    model::{AllowList, KnownModels, Target},
     providers::{offline, setup::ProviderConfig},
 };
 
@@ -25,14 +25,19 @@ pub struct GenerationSettings {
 #[derive(Debug, Clone)]
 pub struct GenerationConfig {
     pub context_tokens: u32,
+    /// What clients may ask for.
     pub models: AllowList,
+    /// What personas may speak with.
+    pub known: KnownModels,
 }
 
 impl GenerationSettings {
     pub(super) fn read(&self, providers: &ProviderConfig, wrong: &mut Wrong) -> GenerationConfig {
+        let models = self.models(providers, wrong);
         GenerationConfig {
             context_tokens: wrong.number(&self.context_tokens, "PERSONA_CONTEXT_TOKENS", 256, 1_000_000) as u32,
-            models: self.models(providers, wrong),
+            known: known(providers, &models),
+            models,
         }
     }
 
@@ -52,6 +57,19 @@ impl GenerationSettings {
         let or = |given: Vec<Target>, default: Vec<Target>| if given.is_empty() { default } else { given };
         AllowList { text: once(or(text, [routes.chat, routes.text].concat())), image: once(or(image, routes.image)) }
     }
+}
+
+/// What personas may speak with: what clients may ask for, what the routes name, and what PERSONA_MODELS describes.
+fn known(providers: &ProviderConfig, allowed: &AllowList) -> KnownModels {
+    let names = providers.names();
+    if names.is_empty() {
+        let writer = offline::writer();
+        return KnownModels { models: vec![writer.to_string()], providers: vec![writer.provider] };
+    }
+    let routes = providers.routes();
+    let targets = once([allowed.text.as_slice(), &routes.chat, &routes.text].concat());
+    let models = targets.iter().map(ToString::to_string).chain(providers.models.names().map(str::to_owned)).collect();
+    KnownModels { providers: names.into_iter().map(str::to_owned).collect(), models }
 }
 
 /// Each of them once, in the order in which it comes first.

@@ -144,6 +144,11 @@ impl Models {
         Ok(Self(models))
     }
 
+    /// The names of what is set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The providers that are named.
     pub fn providers(&self) -> impl Iterator<Item = &str> {
         self.0.keys().filter_map(|name| name.split('/').next())

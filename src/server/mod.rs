@@ -124,6 +124,7 @@ impl Application {
             admin: config.service.admin.clone(),
             casts: Casts::default(),
             models: config.generation.models.clone(),
+            known_models: config.generation.known.clone(),
             daily_limits: config.usage.daily_limits,
             session_lasts: config.service.session_lasts,
             stream_lifetime: config.streams.manners.stream_lifetime,

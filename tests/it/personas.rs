@@ -14,9 +14,22 @@ fn app() -> App {
     App::with(&[("PERSONA_ADMIN_TOKEN", TOKEN)])
 }
 
+/// A server with two providers, whom nobody asks.
+fn app_with_models() -> App {
+    App::with(&[
+        ("PERSONA_ADMIN_TOKEN", TOKEN),
+        ("OPENAI_API_KEY", "sk-test"),
+        ("GEMINI_API_KEY", "g-test"),
+        ("PERSONA_CHAT_ROUTE", "openai/m-1"),
+        ("PERSONA_TEXT_ROUTE", "openai/m-2"),
+        ("PERSONA_TEXT_MODELS", "openai/m-3"),
+        ("PERSONA_MODELS", r#"{"gemini/g/*": {}, "openai/m-4": {"temperature": 1}}"#),
+    ])
+}
+
 #[tokio::test]
 async fn a_persona_is_made_shown_replaced_and_forgotten() {
-    let app = app();
+    let app = app_with_models();
     let whole = json!({"channel": "channel:lab", "name": "Ada Lovelace", "prompt": "You count.", "answers": "mentioned",
         "route": ["openai/m-1", "gemini/g/2"], "maxTokens": 100, "contextTokens": 4000});
     let made = Answer::to(admin(&app, Method::PUT, "/api/personas/ada").json(&whole)).await;
@@ -38,6 +51,26 @@ async fn a_persona_is_made_shown_replaced_and_forgotten() {
     assert_eq!(Answer::to(admin(&app, Method::DELETE, "/api/personas/ada")).await.status, 204);
     refused(admin(&app, Method::DELETE, "/api/personas/ada"), 404, "persona_not_found", None).await;
     refused(admin(&app, Method::GET, "/api/personas/ada"), 404, "persona_not_found", None).await;
+}
+
+#[tokio::test]
+async fn a_route_that_nobody_serves_is_refused_with_what_would_be_right() {
+    let app = app_with_models();
+    let put = |route: &str| admin(&app, Method::PUT, "/api/personas/ada").json(&json!({"channel": "channel:lab", "name": "Ada", "route": [route]}));
+    for (route, said) in [
+        ("laozhang/m-1", "provider that does not serve here; these do: gemini, openai"),
+        ("offline/offline-writer", "provider that does not serve here"),
+        ("openai/m-9", "openai/m-1, openai/m-2, gemini/g/*, openai/m-4"),
+        ("gemini/h", "PERSONA_TEXT_MODELS and PERSONA_MODELS make others known"),
+    ] {
+        let problem = refused(put(route), 400, "unknown_model", Some("route")).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(said) && detail.contains(&format!("`{route}`")), "{problem}");
+    }
+    refused(admin(&app, Method::GET, "/api/personas/ada"), 404, "persona_not_found", None).await;
+    for route in ["openai/m-1", "openai/m-2", "openai/m-3", "openai/m-4", "gemini/g/2"] {
+        assert!([200, 201].contains(&Answer::to(put(route)).await.status), "{route}");
+    }
 }
 
 #[tokio::test]

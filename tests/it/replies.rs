@@ -192,6 +192,7 @@ async fn a_persona_speaks_by_its_own_route() {
         ("LAOZHANG_API_KEY", "sk-test"),
         ("LAOZHANG_BASE_URL", &two),
         ("PERSONA_CHAT_ROUTE", "openai/m-1"),
+        ("PERSONA_MODELS", r#"{"laozhang/m-7": {}}"#),
     ]);
     put_persona(&app, "other", &json!({"channel": LAB, "name": "Other", "route": ["laozhang/m-7"]})).await;
     let ada = Person::new(&app, "Ada").await;
