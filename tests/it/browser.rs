@@ -11,7 +11,7 @@ use crate::support::{
 const REPLY: &str = "document.querySelector('#messages li:last-child.reply.sent .text')?.innerText";
 
 /// Comes in under a name; the stream is live when this returns.
-fn join<'a>(browser: &'a Browser, app: &App, name: &str) -> Page<'a> {
+pub fn join<'a>(browser: &'a Browser, app: &App, name: &str) -> Page<'a> {
     let page = browser.open(&app.url);
     page.write("#name", name);
     page.enter();
@@ -19,7 +19,8 @@ fn join<'a>(browser: &'a Browser, app: &App, name: &str) -> Page<'a> {
     page
 }
 
-fn say(page: &Page, text: &str) {
+/// Says something in the room on screen.
+pub fn say(page: &Page, text: &str) {
     page.write("#draft", text);
     page.enter();
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod attendance;
 mod bench;
 mod browser;
+mod browser_personas;
 mod cancel;
 mod chat;
 mod crash;

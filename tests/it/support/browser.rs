@@ -226,6 +226,13 @@ impl Page<'_> {
         }
     }
 
+    /// Presses a key that writes nothing, such as `ArrowDown`.
+    pub fn press(&self, key: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            self.call("Input.dispatchKeyEvent", &json!({"type": kind, "key": key, "code": key}));
+        }
+    }
+
     /// Every error of its console so far, exceptions and refused requests included.
     pub fn errors(&self) -> Vec<String> {
         // What was told before this answer has been heard with it.
