@@ -1,11 +1,12 @@
 //! The three ways to read a text.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use reqwest::{Client, Response};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use super::{
     Plan, Way,
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 pub enum Reader {
     Bare { client: Client, url: String },
     Provider(Arc<dyn Provider>),
-    Server { client: Client, url: String, users: Vec<RefCell<User>> },
+    Server { client: Client, url: String, users: Vec<Mutex<User>> },
 }
 
 /// Somebody who asks the server for texts.
@@ -56,7 +57,7 @@ impl Reader {
                     let mut user =
                         User { events: client.get(format!("{url}/api/events")).bearer_auth(&token).send().await?, token, rest: Vec::new() };
                     while user.next().await?.is_empty() {}
-                    users.push(RefCell::new(user));
+                    users.push(Mutex::new(user));
                 }
                 Ok(Self::Server { client, url, users })
             }
@@ -90,7 +91,7 @@ impl Reader {
                 }
             }
             Self::Server { client, url, users } => {
-                let mut user = users[index].try_borrow_mut().context("somebody else reads")?;
+                let mut user = users[index].try_lock().context("somebody else reads")?;
                 let request = client.post(format!("{url}/api/generate/text")).bearer_auth(&user.token);
                 let answer = request.json(&json!({"prompt": "p", "maxTokens": tokens})).send().await?;
                 ensure!(answer.status().as_u16() == 202, "a text is answered with {}", answer.status());
