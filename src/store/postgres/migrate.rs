@@ -35,6 +35,23 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "2026-11-25-000005_persona",
     "2026-11-25-000006_persona_of_channel",
     "2026-11-25-000007_default_persona",
+    "2026-11-25-000101_worker",
+    "2026-11-25-000102_worker_by_lease",
+    "2026-11-25-000103_queue_limit",
+    "2026-11-25-000104_tick",
+    "2026-11-25-000105_queue_shard",
+    "2026-11-25-000106_queue_lane",
+    "2026-11-25-000107_job",
+    "2026-11-25-000108_job_available",
+    "2026-11-25-000109_job_of_user",
+    "2026-11-25-000110_job_later",
+    "2026-11-25-000111_job_aging",
+    "2026-11-25-000112_job_running",
+    "2026-11-25-000113_job_unique",
+    "2026-11-25-000114_job_done",
+    "2026-11-25-000115_job_done_of_user",
+    "2026-11-25-000201_usage",
+    "2026-11-25-000202_usage_by_day",
 ];
 
 /// How long the lease is good; it is renewed three times as often.

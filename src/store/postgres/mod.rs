@@ -10,30 +10,34 @@
 //! ```
 //! Refuses to keep anything in memory that another process would have to know.
 
+mod accept;
 mod fault;
-#[expect(dead_code, reason = "what is written comes with accepting requests")]
 mod history;
 mod literal;
 mod migrate;
-#[expect(dead_code, reason = "what is written comes with accepting requests")]
 mod outbox;
 mod personas;
+mod pipeline;
 mod pool;
+mod queue;
 mod settings;
 mod thread;
 mod tls;
 mod transaction;
+mod usage;
 
-use diesel::result::Error;
-use diesel_async::AsyncPgConnection;
+use async_trait::async_trait;
+use diesel::{result::Error, sql_types::Integer};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 pub use self::settings::{DatabaseUrl, InvalidDatabaseUrl, Isolation, PostgresConfig};
 use self::{thread::Thread, transaction::Doubt};
-use super::StoreError;
+use super::{Accepted, Request, Store, StoreError};
 
 /// The store in a database that several processes share.
 pub struct PostgresStore {
     thread: Thread,
+    sight: queue::Sight,
 }
 
 impl PostgresStore {
@@ -45,7 +49,7 @@ impl PostgresStore {
         let pool = pool::pool(config).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let thread = Thread::start(pool)?;
         thread.call(async |pool| migrate::migrate(pool).await).await?;
-        Ok(Self { thread })
+        Ok(Self { thread, sight: queue::Sight::default() })
     }
 
     /// Ends what is under way and lets go of all connections; later calls fail.
@@ -69,6 +73,23 @@ impl PostgresStore {
         F: AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error> + Send + 'static,
     {
         self.thread.call(async move |pool| transaction::statements(pool, work).await).await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn accept(&self, request: Request) -> Result<Accepted, StoreError> {
+        let requests = [request];
+        let accepted = self.transaction(async move |connection, doubt| accept::accept_all(connection, &requests, doubt).await).await?;
+        accepted.into_iter().next().ok_or(StoreError::Closed)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.statements(async |mut connection, _| literal::statement::<Integer>("select 1").get_result::<i32>(&mut connection).await.map(drop)).await
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
     }
 }
 

@@ -138,7 +138,8 @@ impl Connector {
 
     /// What holds for all of the connection's life. No statement and no lock is waited for without end.
     async fn set_up(&self, connection: &mut AsyncPgConnection) -> Result<(), Error> {
-        let isolation = match (self.isolation, engine(connection).await?) {
+        let engine = engine(connection).await?;
+        let isolation = match (self.isolation, engine) {
             (Isolation::Serializable, _) | (Isolation::OfEngine, Engine::Cockroach) => "serializable",
             (Isolation::ReadCommitted, _) | (Isolation::OfEngine, Engine::Postgres) => "read committed",
         };
@@ -148,7 +149,12 @@ impl Connector {
              set idle_in_transaction_session_timeout = {}",
             2 * millis
         );
-        connection.batch_execute(&settings).await
+        connection.batch_execute(&settings).await?;
+        if engine == Engine::Postgres {
+            // A plan is kept, and one that was made while a table was empty would walk through it when it is full.
+            connection.batch_execute("set enable_seqscan = off").await?;
+        }
+        Ok(())
     }
 }
 
