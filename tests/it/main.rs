@@ -40,6 +40,7 @@ mod provider_streams;
 mod providers;
 mod queue_limits;
 mod queue_model;
+mod queue_plans;
 mod queue_rules;
 mod redis_log;
 mod refused_bodies;

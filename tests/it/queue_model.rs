@@ -360,3 +360,13 @@ fn agrees_with_its_model(engine: Engine, cases: u32) {
 fn the_queue_of_sqlite_agrees_with_its_model() {
     agrees_with_its_model(Engine::Sqlite, 48);
 }
+
+#[test]
+fn the_queue_of_postgresql_agrees_with_its_model() {
+    agrees_with_its_model(Engine::Postgres, 24);
+}
+
+#[test]
+fn the_queue_of_postgresql_agrees_with_its_model_where_transactions_are_serializable() {
+    agrees_with_its_model(Engine::Serializable, 12);
+}

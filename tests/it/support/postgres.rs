@@ -21,7 +21,7 @@ fn server() -> String {
 }
 
 /// Does it on a runtime of its own, for whoever can't wait otherwise.
-fn at_once<T: Send>(work: impl Future<Output = T> + Send) -> T {
+pub fn at_once<T: Send>(work: impl Future<Output = T> + Send) -> T {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     std::thread::scope(|scope| scope.spawn(|| runtime().block_on(work)).join().unwrap())
 }

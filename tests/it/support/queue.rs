@@ -5,24 +5,35 @@ use std::{sync::Arc, time::Duration};
 use persona_community::{
     id::{JobId, UserId, WorkerId},
     job::{Claimed, Fence, NewJob, State, Work},
-    store::{Conclusion, Ending, JobRecord, SqliteStore, Store, Then},
+    store::{Conclusion, Ending, Isolation, JobRecord, PostgresConfig, PostgresStore, SqliteStore, Store, Then},
 };
 use tempfile::TempDir;
+
+use super::postgres::{self, Database, at_once};
 
 /// What a store may stand on.
 #[derive(Debug, Clone, Copy)]
 pub enum Engine {
     Sqlite,
+    /// READ COMMITTED, as PostgreSQL is used.
+    Postgres,
+    /// SERIALIZABLE, as CockroachDB is.
+    Serializable,
 }
 
 /// Makes each of these functions, which take an [`Engine`], a test of every engine.
 macro_rules! on_every_engine {
     ($($name:ident),+ $(,)?) => {
-        mod sqlite {
+        on_every_engine!(sqlite: Sqlite, $($name),+);
+        on_every_engine!(postgres: Postgres, $($name),+);
+        on_every_engine!(serializable: Serializable, $($name),+);
+    };
+    ($module:ident: $engine:ident, $($name:ident),+) => {
+        mod $module {
             $(
                 #[tokio::test]
                 async fn $name() {
-                    super::$name($crate::support::queue::Engine::Sqlite).await;
+                    super::$name($crate::support::queue::Engine::$engine).await;
                 }
             )+
         }
@@ -39,16 +50,30 @@ pub const LATER: Duration = Duration::from_hours(1);
 pub struct Queue {
     pub store: Arc<dyn Store>,
     /// Where it lies, for as long as it is used.
-    _folder: TempDir,
+    _place: Place,
+}
+
+#[expect(dead_code, reason = "they are kept for as long as the store is used")]
+enum Place {
+    Folder(TempDir),
+    Database(Database),
 }
 
 impl Queue {
     pub fn open(engine: Engine) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = match engine {
-            Engine::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap()),
+        let isolation = match engine {
+            Engine::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let store = Arc::new(SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap());
+                return Self { store, _place: Place::Folder(folder) };
+            }
+            Engine::Postgres => Isolation::ReadCommitted,
+            Engine::Serializable => Isolation::Serializable,
         };
-        Self { store, _folder: folder }
+        let database = Database::new();
+        let config = PostgresConfig { isolation, ..postgres::config(&database.url) };
+        let store = at_once(async { PostgresStore::open(&config).await.unwrap() });
+        Self { store: Arc::new(store), _place: Place::Database(database) }
     }
 
     /// Enqueues a job that does nothing.
