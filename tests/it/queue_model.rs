@@ -143,7 +143,7 @@ impl Model {
         Self { workers: (0..3).map(|_| WorkerId::new()).collect(), ..Self::default() }
     }
 
-    fn pick(&self, index: &Index, is_meant: impl Fn(&Job) -> bool) -> Option<JobId> {
+    fn pick(&self, index: Index, is_meant: impl Fn(&Job) -> bool) -> Option<JobId> {
         let meant: Vec<JobId> = self.jobs.iter().filter(|(_, job)| is_meant(job)).map(|(id, _)| *id).collect();
         (!meant.is_empty()).then(|| *index.get(&meant))
     }
@@ -241,13 +241,13 @@ async fn take(queue: &Queue, model: &mut Model, step: &Step) {
             model.claim(worker, &claimed);
         }
         Step::Conclude { job, then } => {
-            let Some(job) = model.pick(job, |job| job.worker.is_some_and(|worker| model.workers.contains(&worker))) else { return };
+            let Some(job) = model.pick(*job, |job| job.worker.is_some_and(|worker| model.workers.contains(&worker))) else { return };
             let (worker, attempt) = (model.jobs[&job].worker.unwrap(), model.jobs[&job].fence);
             assert!(queue.conclude(worker, Fence { job, attempt }, then.then()).await);
             model.conclude(job, *then);
         }
         Step::ConcludeLate { job, then } => {
-            let Some(job) = model.pick(job, |job| job.fence > 0) else { return };
+            let Some(job) = model.pick(*job, |job| job.fence > 0) else { return };
             let Job { fence, worker, .. } = model.jobs[&job];
             // An old fence of its own worker, and the newest one of somebody else or of the dead.
             for (worker, attempt) in [(worker.unwrap_or(model.workers[0]), fence - 1), (WorkerId::new(), fence)] {
@@ -276,42 +276,8 @@ async fn take(queue: &Queue, model: &mut Model, step: &Step) {
                 assert_eq!((given.fence.attempt, given.failures), (job.fence, job.failures));
             }
         }
-        Step::Stop { job } => {
-            let Some(id) = model.pick(job, |_| true) else { return };
-            let stopping = queue.store.stop_any_job(id, LEASE).await.unwrap();
-            let job = model.jobs.get_mut(&id).unwrap();
-            match (job.state, stopping) {
-                (State::Running, Stopping::Running) => job.cancel_asked = true,
-                (state, Stopping::Finished) if state.is_final() => {}
-                (State::Available | State::Scheduled | State::Retryable, Stopping::Held { worker, job: held }) => {
-                    (job.state, job.is_due, job.cancel_asked, job.fence) = (State::Running, false, true, job.fence + 1);
-                    assert_eq!(held.fence, Fence { job: id, attempt: job.fence });
-                    assert!(queue.conclude(worker, held.fence, end(State::Cancelled)).await);
-                    model.conclude(id, Outcome::Cancel);
-                }
-                (state, stopping) => panic!("a job that is {state} became {stopping:?}"),
-            }
-        }
-        Step::Retry { job } => {
-            let Some(id) = model.pick(job, |_| true) else { return };
-            let Job { state, key, .. } = model.jobs[&id];
-            let is_ended = matches!(state, State::Cancelled | State::Discarded);
-            let may = match state {
-                State::Running | State::Completed => false,
-                _ => !is_ended || key.is_none_or(|key| !model.lives(key)),
-            };
-            assert_eq!(queue.store.retry_job(id).await.unwrap(), may);
-            if may {
-                let job = model.jobs.get_mut(&id).unwrap();
-                (job.state, job.is_due) = (State::Available, false);
-                if is_ended {
-                    job.cancel_asked = false;
-                }
-                if state != State::Available {
-                    job.failures = 0;
-                }
-            }
-        }
+        Step::Stop { job } => stop(queue, model, *job).await,
+        Step::Retry { job } => retry(queue, model, *job).await,
         Step::Pause { chores, paused } => {
             let kind = if *chores { Kind::Housekeeping } else { Kind::Noop };
             queue.store.pause_kind(kind, *paused).await.unwrap();
@@ -321,6 +287,44 @@ async fn take(queue: &Queue, model: &mut Model, step: &Step) {
             let scope = if *of_user { Scope::User } else { Scope::Kind(Kind::Noop) };
             queue.store.set_limit(scope, *most).await.unwrap();
             *(if *of_user { &mut model.of_user } else { &mut model.of_kind }) = *most;
+        }
+    }
+}
+
+async fn stop(queue: &Queue, model: &mut Model, job: Index) {
+    let Some(id) = model.pick(job, |_| true) else { return };
+    let stopping = queue.store.stop_any_job(id, LEASE).await.unwrap();
+    let job = model.jobs.get_mut(&id).unwrap();
+    match (job.state, stopping) {
+        (State::Running, Stopping::Running) => job.cancel_asked = true,
+        (state, Stopping::Finished) if state.is_final() => {}
+        (State::Available | State::Scheduled | State::Retryable, Stopping::Held { worker, job: held }) => {
+            (job.state, job.is_due, job.cancel_asked, job.fence) = (State::Running, false, true, job.fence + 1);
+            assert_eq!(held.fence, Fence { job: id, attempt: job.fence });
+            assert!(queue.conclude(worker, held.fence, end(State::Cancelled)).await);
+            model.conclude(id, Outcome::Cancel);
+        }
+        (state, stopping) => panic!("a job that is {state} became {stopping:?}"),
+    }
+}
+
+async fn retry(queue: &Queue, model: &mut Model, job: Index) {
+    let Some(id) = model.pick(job, |_| true) else { return };
+    let Job { state, key, .. } = model.jobs[&id];
+    let is_ended = matches!(state, State::Cancelled | State::Discarded);
+    let may = match state {
+        State::Running | State::Completed => false,
+        _ => !is_ended || key.is_none_or(|key| !model.lives(key)),
+    };
+    assert_eq!(queue.store.retry_job(id).await.unwrap(), may);
+    if may {
+        let job = model.jobs.get_mut(&id).unwrap();
+        (job.state, job.is_due) = (State::Available, false);
+        if is_ended {
+            job.cancel_asked = false;
+        }
+        if state != State::Available {
+            job.failures = 0;
         }
     }
 }
