@@ -276,8 +276,8 @@ async fn take(queue: &Queue, model: &mut Model, step: &Step) {
                 assert_eq!((given.fence.attempt, given.failures), (job.fence, job.failures));
             }
         }
-        Step::Stop { job } => stop(queue, model, *job).await,
-        Step::Retry { job } => retry(queue, model, *job).await,
+        Step::Stop { job } => stop_job(queue, model, *job).await,
+        Step::Retry { job } => retry_job(queue, model, *job).await,
         Step::Pause { chores, paused } => {
             let kind = if *chores { Kind::Housekeeping } else { Kind::Noop };
             queue.store.pause_kind(kind, *paused).await.unwrap();
@@ -291,7 +291,7 @@ async fn take(queue: &Queue, model: &mut Model, step: &Step) {
     }
 }
 
-async fn stop(queue: &Queue, model: &mut Model, job: Index) {
+async fn stop_job(queue: &Queue, model: &mut Model, job: Index) {
     let Some(id) = model.pick(job, |_| true) else { return };
     let stopping = queue.store.stop_any_job(id, LEASE).await.unwrap();
     let job = model.jobs.get_mut(&id).unwrap();
@@ -308,7 +308,7 @@ async fn stop(queue: &Queue, model: &mut Model, job: Index) {
     }
 }
 
-async fn retry(queue: &Queue, model: &mut Model, job: Index) {
+async fn retry_job(queue: &Queue, model: &mut Model, job: Index) {
     let Some(id) = model.pick(job, |_| true) else { return };
     let Job { state, key, .. } = model.jobs[&id];
     let is_ended = matches!(state, State::Cancelled | State::Discarded);

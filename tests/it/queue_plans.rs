@@ -5,7 +5,7 @@ use std::time::Duration;
 use persona_community::{
     id::WorkerId,
     job::{Chore, Kind, NewJob, State, Work},
-    store::{AdminFilter, Conclusion, Idempotency, JobFilter, QueueAdmin as _, QueueStore as _, QueueUpkeep as _, Request, Scope, Store, Then},
+    store::{AdminFilter, Conclusion, Idempotency, JobFilter, Request, Scope, Store, Then},
     timestamp::Timestamp,
 };
 
