@@ -53,7 +53,7 @@ impl FailureCode {
     }
 
     /// All of them.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Cancelled,
         Self::ProviderUnreachable,
         Self::ProviderOverloaded,
@@ -62,6 +62,7 @@ impl FailureCode {
         Self::ContentBlocked,
         Self::NothingSaid,
         Self::PictureLost,
+        Self::DailyLimit,
         Self::WorkerLost,
         Self::TookTooLong,
         Self::GivenUp,

@@ -111,7 +111,7 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
 /// A page, and what of the log fits it.
 struct Fitting {
     page: Page,
-    /// What is older than all that the page had to begin with: what it leaves to the stream comes in no older page.
+    /// What is older than all that the page had to begin with, also what it leaves to the stream.
     next_before: Option<MessageId>,
     snapshot: Snapshot,
     place: Position,
@@ -129,13 +129,8 @@ async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit
             ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
         })?;
         let next_before = page.messages.first().filter(|_| page.more).map(|message| message.id);
-        let place = if before.is_some() {
-            let unpublished = std::mem::take(&mut page.unpublished);
-            page.messages.retain(|message| !unpublished.contains(&message.id));
-            snapshot.head
-        } else {
-            align(&mut page, &snapshot)
-        };
+        // What is old stays in its page, though the store may not know yet that the log has it: a hole is worse than to be told twice.
+        let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
         attempts += 1;
         if place == snapshot.head || attempts == ATTEMPTS {
             return Ok(Fitting { page, next_before, snapshot, place });

@@ -200,10 +200,10 @@ struct Left {
     undone: i64,
 }
 
-/// The database is whole, and nothing in it waits to be told or done.
+/// The database is whole, and nothing that people asked for waits to be told or done in it.
 fn assert_sound(database: &Path) {
     let counts = "select (select count(*) from pragma_integrity_check where integrity_check <> 'ok') as faults,
-        (select count(*) from outbox) as untold, (select count(*) from job) as undone";
+        (select count(*) from outbox) as untold, (select count(*) from job where kind <> 'housekeeping') as undone";
     let left: Left = diesel::sql_query(counts).get_result(&mut open(database)).unwrap();
     assert_eq!((left.faults, left.untold, left.undone), (0, 0, 0));
 }
