@@ -22,6 +22,8 @@ use crate::{
 
 /// How many published events are forgotten in one statement.
 const BATCH: usize = 1000;
+/// How long a request waits for the log.
+const REQUEST_WAITS: Duration = Duration::from_millis(100);
 /// How long to wait until what could not be published is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,16 @@ impl Outbox {
     pub async fn publish(&self, outgoing: &Outgoing) {
         if !self.try_publish(outgoing).await {
             self.left.notify_one();
+        }
+    }
+
+    /// Publishes an event that is durable, for a request: it is answered soon, also where the log is slow, which gets the
+    /// event all the same.
+    pub async fn publish_for_request(&self, outgoing: &Outgoing) {
+        let (outbox, outgoing) = (self.clone(), outgoing.clone());
+        let mut publishing = Box::pin(async move { outbox.publish(&outgoing).await });
+        if tokio::time::timeout(REQUEST_WAITS, &mut publishing).await.is_err() {
+            actix_rt::spawn(publishing);
         }
     }
 

@@ -133,7 +133,7 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
     let accepted = state.store.accept(asked).await?;
     let is_new = idempotency::is_new(&accepted)?;
     if is_new {
-        state.outbox.publish(&outgoing).await;
+        state.outbox.publish_for_request(&outgoing).await;
         // Whoever has said it types no longer; a refusal can't come for this.
         state.registry.do_send(SetTyping { channel, user: person.user_id, is_typing: false });
         if is_answered {
