@@ -20,6 +20,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    log::LogError,
     model::{Target, UnknownModel},
     store::StoreError,
     usage::Day,
@@ -196,6 +197,13 @@ impl ApiError {
     /// The server can't do it at the moment.
     pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>, pause: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(pause)
+    }
+
+    /// The event log is away.
+    #[must_use]
+    pub fn log_unavailable(error: &LogError) -> Self {
+        log::error!("{error}");
+        Self::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
     }
 
     /// A fault of the server; what it is stands in the log.

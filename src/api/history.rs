@@ -1,9 +1,6 @@
 //! `GET /api/chat/messages`: what was said in a room, page by page, each with the cursor that continues it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
@@ -124,10 +121,7 @@ async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit
     let mut attempts = 0;
     loop {
         let mut page = state.store.messages(channel, before, limit).await?;
-        let snapshot = state.log.snapshot(channel).await.map_err(|error| {
-            log::error!("{error}");
-            ApiError::unavailable("log_unavailable", "the server's event log can't be reached at the moment", Duration::from_secs(2))
-        })?;
+        let snapshot = state.log.snapshot(channel).await.map_err(|error| ApiError::log_unavailable(&error))?;
         let next_before = page.messages.first().filter(|_| page.more).map(|message| message.id);
         // What is old stays in its page, though the store may not know yet that the log has it: a hole is worse than to be told twice.
         let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };

@@ -1,5 +1,7 @@
 //! `GET /api/presence`: who is in a room.
 
+use std::collections::HashSet;
+
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
@@ -7,14 +9,24 @@ use super::{State, body, error::ApiError, identity::Identity};
 use crate::{
     channel::Channel,
     event::{Person, Presence},
+    log::elsewhere::Crowd,
     realtime::room::WhoIsThere,
 };
+
+/// How many are named.
+const NAMED: usize = 100;
 
 #[derive(Serialize)]
 struct Attendance {
     channel: Channel,
     count: usize,
     users: Vec<Person>,
+}
+
+/// How many there are, each once, and the first of them.
+fn everybody(crowds: Vec<Crowd>) -> (usize, Vec<Person>) {
+    let people: HashSet<Person> = crowds.into_iter().flat_map(|crowd| crowd.people).collect();
+    (people.len(), people.into_iter().take(NAMED).collect())
 }
 
 /// How many are there, and the first 100.
@@ -30,8 +42,9 @@ pub async fn show(state: Data<State>, identity: Identity, request: HttpRequest) 
         ApiError::internal()
     })?;
     let (count, users) = match there {
-        Presence::Snapshot { count, users } => (count, users),
-        _ => (0, Vec::new()),
+        Some(Presence::Snapshot { count, users }) => (count, users),
+        // Nobody here listens to it; others may.
+        _ => everybody(state.log.elsewhere(&channel).await.map_err(|error| ApiError::log_unavailable(&error))?),
     };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Attendance { channel, count, users }))
 }

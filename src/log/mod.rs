@@ -4,6 +4,7 @@
 //! what it keeps, but for two things that must hold under one lock with the position: the fence of the job that publishes,
 //! and the text of replies that are still streaming.
 
+pub mod elsewhere;
 mod memory;
 pub mod metrics;
 mod redis;
@@ -15,6 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::elsewhere::{Crowd, Heard, Said};
 pub use self::{
     memory::MemoryLog,
     redis::{InvalidAddress, RedisAddress, RedisLog},
@@ -95,6 +97,8 @@ pub enum News {
     Logged(Logged),
     /// The log's newest place is this; what lies between it and the newest event that was told must be read.
     Head(Channel, Position),
+    /// Other processes have something to say of a room.
+    Elsewhere(Channel, Heard),
 }
 
 /// Who is told of every event, in the order of the log.
@@ -199,6 +203,20 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Nobody in this process listens to `channel` any more.
     fn unfollow(&self, _channel: &Channel) {}
+
+    /// Tells a room's listeners in other processes what is not logged. A log of one process has nobody to tell.
+    fn tell_elsewhere(&self, _channel: &Channel, _said: Said) {}
+
+    /// Has the hub told who is in a room at other processes.
+    fn ask_elsewhere(&self, _channel: &Channel) {}
+
+    /// Who is in a room at other processes.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    async fn elsewhere(&self, _channel: &Channel) -> Result<Vec<Crowd>, LogError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What can go wrong with the log.

@@ -16,11 +16,12 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use redis::{PushInfo, PushKind, Value};
 
 use super::{
-    LogError, Logged, Position, metrics,
+    Logged, Position,
+    elsewhere::Instance,
+    metrics,
     redis::{
-        Bucket, Comparison, Sequence, Source, Turn,
+        Bucket, Comparison, Hearing, Message as Published, Sequence, Source, Turn,
         nodes::{Node, NodeCommand, NodeEvent, NodeName, Topology},
-        placed,
     },
 };
 use crate::{
@@ -71,8 +72,7 @@ pub struct RedisSubscriber {
     unwanted: Vec<(NodeName, String)>,
     is_gathering: bool,
     comparison: Comparison,
-    /// Tells this process from others.
-    instance: u64,
+    hearing: Hearing,
     started: Instant,
 }
 
@@ -93,7 +93,7 @@ enum About {
 
 impl RedisSubscriber {
     /// A subscriber on this thread.
-    pub(super) fn start_on(thread: &ArbiterHandle, source: Source, sequence: Arc<Sequence>, relay: Relay) -> Addr<Self> {
+    pub(super) fn start_on(thread: &ArbiterHandle, source: Source, sequence: Arc<Sequence>, hearing: Hearing, relay: Relay) -> Addr<Self> {
         Self::start_in_arbiter(thread, move |_| {
             let (wakeups, outgoing) = relay.split();
             Self {
@@ -109,7 +109,7 @@ impl RedisSubscriber {
                 unwanted: Vec::new(),
                 is_gathering: false,
                 comparison: Comparison::new(Instant::now()),
-                instance: rand::random(),
+                hearing,
                 started: Instant::now(),
             }
         })
@@ -221,15 +221,16 @@ impl RedisSubscriber {
     fn take(&self, about: &About, content: Vec<u8>) {
         metrics::MESSAGES.inc();
         match about {
-            About::Channel(channel) => match Message::parse(&Bytes::from(content)) {
-                Some(Message::Logged { position, json }) => self.sequence.take(Logged { channel: channel.clone(), position, json }),
+            About::Channel(channel) => match Published::parse(&Bytes::from(content)) {
+                Some(Published::Logged { position, json }) => self.sequence.take(Logged { channel: channel.clone(), position, json }),
+                Some(message) => self.hearing.hear(channel, message),
                 None => log::warn!("{channel}: a message can't be read"),
             },
             About::Wakeups => {
                 let words = String::from_utf8_lossy(&content);
                 let (from, wakeup) = words.split_once(' ').unwrap_or_default();
                 if let Ok(wakeup) = wakeup.parse()
-                    && from != self.instance.to_string()
+                    && from != self.hearing.instance.to_string()
                 {
                     self.wakeups.wake(wakeup);
                 }
@@ -270,7 +271,10 @@ impl RedisSubscriber {
         let (source, sequence) = (self.source.clone(), self.sequence.clone());
         let ask = async move { heads(&source, &sequence, turns).await };
         ctx.spawn(ask.into_actor(self).map(|compared, subscriber, _| {
-            for (turn, told, head) in compared {
+            for (turn, told, head, crowds) in compared {
+                if turn.channel.is_room() {
+                    subscriber.hearing.compare(&turn.channel, crowds);
+                }
                 if let Some(hole) = subscriber.comparison.compare(turn, told, head, Instant::now()) {
                     subscriber.fill(&hole.channel, hole.head, hole.by_round);
                 }
@@ -286,31 +290,19 @@ impl RedisSubscriber {
     }
 }
 
-/// Asks for the newest place of each channel; with what was told of it before.
-async fn heads(source: &Source, sequence: &Sequence, turns: Vec<Turn>) -> Vec<(Turn, Option<Position>, Position)> {
+/// What Redis says of a channel that was asked about, with what was told of it before.
+type Compared = (Turn, Option<Position>, Position, Vec<(Instance, u64)>);
+
+/// Asks for the newest place of each channel.
+async fn heads(source: &Source, sequence: &Sequence, turns: Vec<Turn>) -> Vec<Compared> {
     metrics::POSITION_CHECKS.add(turns.len() as u64);
     let asked = turns.into_iter().map(|turn| async move {
         let told = sequence.told(&turn.channel);
         // Where Redis is away, the next round asks again.
-        let head: Result<Position, LogError> = source.head(&turn.channel).await;
-        Some((turn, told, head.ok()?))
+        let (head, crowds) = source.head(&turn.channel).await.ok()?;
+        Some((turn, told, head, crowds))
     });
     asked.collect::<FuturesUnordered<_>>().filter_map(std::future::ready).collect().await
-}
-
-/// What is published on a channel's topic.
-enum Message {
-    /// `e<data set> <generation> <offset> <event>`.
-    Logged { position: Position, json: Bytes },
-}
-
-impl Message {
-    fn parse(content: &Bytes) -> Option<Self> {
-        let text = std::str::from_utf8(content).ok()?.strip_prefix('e')?;
-        let mut words = text.splitn(4, ' ');
-        let position = placed(words.next()?, words.next()?, words.next()?)?;
-        Some(Self::Logged { position, json: content.slice_ref(words.next()?.as_bytes()) })
-    }
 }
 
 impl Actor for RedisSubscriber {
@@ -319,11 +311,12 @@ impl Actor for RedisSubscriber {
     fn started(&mut self, ctx: &mut Context<Self>) {
         let wake_topic = self.source.keys.within(Bucket::number(0), "wake");
         self.want(wake_topic.clone(), Bucket::number(0), About::Wakeups, ctx);
-        let echo_bucket = Bucket::number(self.instance);
-        let echo_topic = self.source.keys.within(echo_bucket, &format!("echo:{:x}", self.instance));
+        let instance = self.hearing.instance;
+        let echo_bucket = Bucket::number(instance.number());
+        let echo_topic = self.source.keys.within(echo_bucket, &format!("echo:{instance}"));
         self.want(echo_topic.clone(), echo_bucket, About::Echo, ctx);
         if let Some(outgoing) = self.outgoing.take() {
-            actix_rt::spawn(wake_others(self.source.clone(), wake_topic, self.instance, outgoing));
+            actix_rt::spawn(wake_others(self.source.clone(), wake_topic, instance, outgoing));
         }
         ctx.run_interval(TICK, Self::compare);
         let (source, started) = (self.source.clone(), self.started);
@@ -332,7 +325,7 @@ impl Actor for RedisSubscriber {
             actix_rt::spawn(async move {
                 let sent = started.elapsed().as_micros().to_string();
                 // Where Redis is away, the figure stays as it is, and others tell of it.
-                let _ = publish(&source, &topic, &sent).await;
+                let _ = source.publish(&topic, &sent).await;
             });
         });
     }
@@ -377,17 +370,11 @@ impl Handler<FromNode> for RedisSubscriber {
     }
 }
 
-async fn publish(source: &Source, topic: &str, content: &str) -> Result<(), LogError> {
-    let mut command = redis::cmd(source.link.live()?.publish());
-    command.arg(topic).arg(content);
-    source.link.ask::<Value>(&command).await.map(drop)
-}
-
 /// Tells other processes that there may be work. What can't be told is found by those who look by themselves.
-async fn wake_others(source: Source, topic: String, instance: u64, mut outgoing: Outgoing) {
+async fn wake_others(source: Source, topic: String, instance: Instance, mut outgoing: Outgoing) {
     while let Some(wakeups) = outgoing.next().await {
         for wakeup in wakeups {
-            if let Err(error) = publish(&source, &topic, &format!("{instance} {wakeup}")).await {
+            if let Err(error) = source.publish(&topic, &format!("{instance} {wakeup}")).await {
                 log::debug!("other workers are not woken: {error}");
             }
         }

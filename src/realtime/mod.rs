@@ -13,18 +13,20 @@
 //!
 //! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
 //! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
-//! [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
+//! [`elsewhere`], [`people`], [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
 
 pub mod audience;
 pub mod behind;
 pub mod connection;
 pub mod cursor;
+pub mod elsewhere;
 pub mod frame;
 pub mod host;
 pub mod limits;
 pub mod news;
 pub mod outlet;
 pub mod peer;
+pub mod people;
 pub mod presence;
 pub mod registry;
 pub mod ring;

@@ -8,16 +8,21 @@
 //! Pure: time comes in as an argument. Refuses to send anything itself.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
+use super::{
+    elsewhere::{Elsewhere, Shift},
+    people::{Attendee, People},
+};
 use crate::{
     event::{Person, Presence},
     id::UserId,
+    log::elsewhere::{Heard, Said},
 };
 
 /// How many people a list names; the count tells of the rest.
@@ -30,8 +35,6 @@ const SHORTEST: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(5);
 /// In between, a room's people together are told so much a second.
 const TOLD_A_SECOND: u32 = 4_000;
-/// So many people are found by looking at each.
-const FEW: usize = 8;
 
 /// Everybody in one room.
 #[derive(Debug)]
@@ -50,66 +53,9 @@ pub struct Attendance {
     not_before: Option<Instant>,
     /// The snapshot for newcomers, encoded, as long as it holds.
     greeting: Option<Bytes>,
-}
-
-#[derive(Debug)]
-struct Attendee {
-    person: Arc<Person>,
-    streams: u32,
-    /// Whether the room was told that they are there.
-    told: bool,
-    /// The end of the grace, where no stream is left.
-    until: Option<Instant>,
-}
-
-/// Attendees in no order, found by their id.
-#[derive(Debug, Default)]
-struct People {
-    all: Vec<Attendee>,
-    /// Where each is, where they are many.
-    #[expect(clippy::box_collection, reason = "a room of few, of which there are very many, does not pay for it")]
-    index: Option<Box<HashMap<UserId, u32>>>,
-}
-
-impl People {
-    fn position(&self, user: &UserId) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(user).map(|position| *position as usize),
-            None => self.all.iter().position(|attendee| attendee.person.user_id == *user),
-        }
-    }
-
-    fn get_mut(&mut self, user: &UserId) -> Option<&mut Attendee> {
-        self.position(user).map(|position| &mut self.all[position])
-    }
-
-    fn insert(&mut self, attendee: Attendee) {
-        if self.all.is_empty() {
-            self.all.reserve_exact(1);
-        }
-        if let Some(index) = &mut self.index {
-            index.insert(attendee.person.user_id.clone(), self.all.len() as u32);
-        }
-        self.all.push(attendee);
-        if self.index.is_none() && self.all.len() > FEW {
-            let positions = (0..).zip(&self.all).map(|(position, attendee)| (attendee.person.user_id.clone(), position));
-            self.index = Some(Box::new(positions.collect()));
-        }
-    }
-
-    fn remove(&mut self, user: &UserId) {
-        let Some(position) = self.position(user) else { return };
-        self.all.swap_remove(position);
-        if let Some(index) = &mut self.index {
-            index.remove(user);
-            if let Some(moved) = self.all.get(position) {
-                index.insert(moved.person.user_id.clone(), position as u32);
-            }
-        }
-        if self.all.is_empty() {
-            *self = Self::default();
-        }
-    }
+    /// Those of whom something may be to say to other processes.
+    unsaid: Vec<UserId>,
+    elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl Attendance {
@@ -125,18 +71,24 @@ impl Attendance {
             frames: [None; FRAMES_A_SECOND],
             not_before: None,
             greeting: None,
+            unsaid: Vec::new(),
+            elsewhere: None,
         }
     }
 
     /// One more stream of `person`.
     pub fn join(&mut self, person: &Arc<Person>) {
-        if let Some(attendee) = self.people.get_mut(&person.user_id) {
-            attendee.streams += 1;
-            attendee.until = None;
-            return;
+        let attendee = self.attendee(person);
+        attendee.streams += 1;
+        attendee.until = None;
+        if !attendee.said {
+            self.unsaid.push(person.user_id.clone());
         }
-        self.people.insert(Attendee { person: person.clone(), streams: 1, told: false, until: None });
-        self.untold.push(person.user_id.clone());
+    }
+
+    fn attendee(&mut self, person: &Arc<Person>) -> &mut Attendee {
+        let untold = &mut self.untold;
+        self.people.get_or_insert(person, || untold.push(person.user_id.clone()))
     }
 
     /// One stream of `user` less.
@@ -153,13 +105,83 @@ impl Attendance {
     /// Whether nobody is there, not even in their grace, and all is told.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.people.all.is_empty()
+        self.people.is_empty()
+    }
+
+    /// Whether nobody is here, not even in their grace, though somebody may be elsewhere. To be asked where no stream is left.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.leaving.is_empty() && self.unsaid.is_empty()
+    }
+
+    /// Takes what other processes say of who is there. Says whether they must be asked for everybody.
+    pub fn hear(&mut self, heard: Heard, now: Instant) -> bool {
+        let is_nobody = match &heard {
+            Heard::Everybody(crowds) => crowds.is_empty(),
+            Heard::Versions(versions) => versions.is_empty(),
+            _ => false,
+        };
+        // A room of people who are all here, of which there are very many, pays nothing for others.
+        if is_nobody && self.elsewhere.is_none() {
+            return false;
+        }
+        let elsewhere = self.elsewhere.get_or_insert_default();
+        let shift = match heard {
+            Heard::Everybody(crowds) => elsewhere.take(crowds, now),
+            Heard::Changed { at, version, changes } => match elsewhere.change(at, version, changes) {
+                Some(shift) => shift,
+                None => return true,
+            },
+            Heard::Versions(versions) => return elsewhere.compare(&versions, now),
+            Heard::TellEverybody | Heard::Typing(_) => return false,
+        };
+        self.shift(shift);
+        false
+    }
+
+    fn shift(&mut self, Shift { more, less }: Shift) {
+        for person in more {
+            self.attendee(&Arc::new(person)).elsewhere += 1;
+        }
+        for user in less {
+            if let Some(attendee) = self.people.get_mut(&user) {
+                attendee.elsewhere = attendee.elsewhere.saturating_sub(1);
+                self.untold.push(user);
+            }
+        }
+    }
+
+    /// Everybody who is here, to be said to other processes.
+    pub fn say_everybody(&mut self, now: Instant) -> Said {
+        self.unsaid.clear();
+        let here = self.people.iter_mut().filter(|attendee| attendee.is_here(now));
+        let say = |attendee: &mut Attendee| {
+            attendee.said = true;
+            attendee.person.clone()
+        };
+        Said::Everybody(here.map(say).collect())
+    }
+
+    /// What other processes are not told yet of who is here; to be asked before [`Self::due`] forgets who has left.
+    pub fn say(&mut self, now: Instant) -> Option<Said> {
+        self.end_graces(now);
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        for user in std::mem::take(&mut self.unsaid) {
+            let Some(attendee) = self.people.get_mut(&user) else { continue };
+            let is_here = attendee.is_here(now);
+            match (std::mem::replace(&mut attendee.said, is_here), is_here) {
+                (false, true) => joined.push(attendee.person.clone()),
+                (true, false) => left.push(user),
+                _ => {}
+            }
+        }
+        (!joined.is_empty() || !left.is_empty()).then_some(Said::Changed { joined, left })
     }
 
     /// Who is there, as the room was told.
     #[must_use]
     pub fn snapshot(&self) -> Presence {
-        let told = self.people.all.iter().filter(|attendee| attendee.told);
+        let told = self.people.iter().filter(|attendee| attendee.told);
         Presence::Snapshot { count: self.told, users: told.take(NAMED).map(|attendee| Person::clone(&attendee.person)).collect() }
     }
 
@@ -174,6 +196,8 @@ impl Attendance {
     /// The frames that are due.
     pub fn due(&mut self, now: Instant) -> Vec<Presence> {
         self.end_graces(now);
+        let gone = self.elsewhere.as_mut().map(|elsewhere| elsewhere.gone(now)).unwrap_or_default();
+        self.shift(Shift { more: Vec::new(), less: gone });
         for told in &mut self.frames {
             told.take_if(|told| now.duration_since(*told) >= SECOND);
         }
@@ -209,14 +233,16 @@ impl Attendance {
             let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
             oldest.max(self.not_before).unwrap_or_else(Instant::now)
         });
-        [grace, frame].into_iter().flatten().min()
+        let gone = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.next_gone());
+        [grace, frame, gone].into_iter().flatten().min()
     }
 
     fn end_graces(&mut self, now: Instant) {
         while let Some((until, user)) = self.leaving.pop_front_if(|(until, _)| *until <= now) {
             // Who came back, or came back and left again, has another end of grace or none.
             if self.people.get_mut(&user).is_some_and(|attendee| attendee.until == Some(until)) {
-                self.untold.push(user);
+                self.untold.push(user.clone());
+                self.unsaid.push(user);
             }
         }
         if self.leaving.is_empty() {
@@ -227,7 +253,7 @@ impl Attendance {
     /// What is to be told of `user`, if anything; who is gone for good is forgotten.
     fn settle(&mut self, user: &UserId, now: Instant) -> Option<Change> {
         let attendee = self.people.get_mut(user)?;
-        let is_here = attendee.streams > 0 || attendee.until.is_none_or(|until| until > now);
+        let is_here = attendee.is_here(now) || attendee.elsewhere > 0;
         let (was_told, person) = (std::mem::replace(&mut attendee.told, is_here), attendee.person.clone());
         if !is_here {
             self.people.remove(user);

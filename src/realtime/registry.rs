@@ -11,17 +11,24 @@ use std::{
 };
 
 use actix::prelude::*;
+use futures_util::future::join;
 use slab::Slab;
 
 use super::{
     Manners, Vital,
     audience::RoomKey,
     host::{Host, HostId},
-    room::{Answer, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
+    room::{Answer, Hear, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
     typing::Pace,
     wheel::{Tick, Wheel},
 };
-use crate::{channel::Channel, event::Presence, log::EventLog};
+use crate::{
+    channel::Channel,
+    log::{
+        EventLog, Replay,
+        elsewhere::{Heard, Said, Typing},
+    },
+};
 
 /// Each user may start typing once in this time.
 const TYPING_PACE: Duration = Duration::from_secs(1);
@@ -71,6 +78,7 @@ enum Waiting {
     Publish(Publish),
     ReadUpTo(ReadUpTo),
     SetTyping(SetTyping),
+    Hear(Hear),
 }
 
 impl Waiting {
@@ -80,6 +88,7 @@ impl Waiting {
             Self::Leave(leave) => room.handle(leave, hosted),
             Self::Publish(publish) => room.handle(publish, hosted),
             Self::ReadUpTo(read) => room.handle(read, hosted),
+            Self::Hear(hear) => room.handle(hear, hosted),
             Self::SetTyping(typing) => {
                 let _ = room.handle(typing, hosted);
             }
@@ -121,6 +130,12 @@ impl RoomRegistry {
         let Some(entry) = self.rooms.get_mut(key as usize) else { return };
         let mut hosted = Hosted::new(key, self.hosts.clone(), self.manners, Instant::now());
         handler(&mut entry.room, &mut hosted);
+        for said in hosted.said.drain(..) {
+            self.log.tell_elsewhere(&entry.room.channel, said);
+        }
+        if hosted.asks_elsewhere {
+            self.log.ask_elsewhere(&entry.room.channel);
+        }
         if !hosted.state().alive() {
             let Entry { room, .. } = self.rooms.remove(key as usize);
             self.keys.remove(&room.channel);
@@ -141,14 +156,18 @@ impl RoomRegistry {
         let Some(entry) = self.rooms.get(key as usize) else { return };
         self.waiting.entry(key).or_default();
         let (log, channel) = (self.log.clone(), entry.room.channel.clone());
+        let asks_elsewhere = channel.is_room() && entry.room.is_beginning();
         let answer = async move {
-            match question {
-                Question::Head => Answer { events: Vec::new(), complete: true, head: insist(|| log.head(&channel)).await },
-                Question::After(after) => {
-                    let replay = insist(|| log.read(&channel, after)).await;
-                    Answer { events: replay.events, complete: replay.complete, head: replay.head }
+            // Where it can't be had now, it comes later.
+            let elsewhere = async { if asks_elsewhere { log.elsewhere(&channel).await.unwrap_or_default() } else { Vec::new() } };
+            let replay = async {
+                match question {
+                    Question::Head => Replay { complete: true, events: Vec::new(), head: insist(|| log.head(&channel)).await },
+                    Question::After(after) => insist(|| log.read(&channel, after)).await,
                 }
-            }
+            };
+            let (Replay { complete, events, head }, elsewhere) = join(replay, elsewhere).await;
+            Answer { events, complete, head, elsewhere }
         };
         ctx.spawn(answer.into_actor(self).map(move |answer, registry, ctx| registry.answer(key, answer, ctx)));
     }
@@ -259,8 +278,13 @@ impl Handler<SetTyping> for RoomRegistry {
         if typing.is_typing && !self.pace.admit(&typing.user, Instant::now()) {
             return Err(TooSoon);
         }
-        if let Some(room) = self.key(&typing.channel) {
-            self.tell(room, Waiting::SetTyping(typing), ctx);
+        match self.key(&typing.channel) {
+            Some(room) => self.tell(room, Waiting::SetTyping(typing), ctx),
+            // Nobody here would see it.
+            None => {
+                let SetTyping { channel, user: user_id, is_typing } = typing;
+                self.log.tell_elsewhere(&channel, Said::Typing(Typing { user_id, is_typing }));
+            }
         }
         Ok(())
     }
@@ -270,9 +294,20 @@ impl Handler<WhoIsThere> for RoomRegistry {
     type Result = MessageResult<WhoIsThere>;
 
     fn handle(&mut self, WhoIsThere(channel): WhoIsThere, _: &mut Self::Context) -> Self::Result {
-        let nobody = Presence::Snapshot { count: 0, users: Vec::new() };
         let entry = self.key(&channel).and_then(|key| self.rooms.get(key as usize));
-        MessageResult(entry.map_or(nobody, |entry| entry.room.who_is_there()))
+        MessageResult(entry.and_then(|entry| entry.room.who_is_there()))
+    }
+}
+
+impl Handler<Hear> for RoomRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Hear(channel, heard): Hear, ctx: &mut Self::Context) {
+        match (self.key(&channel), heard) {
+            (Some(room), heard) => self.tell(room, Waiting::Hear(Hear(channel, heard)), ctx),
+            (None, Heard::TellEverybody) => self.log.tell_elsewhere(&channel, Said::Everybody(Vec::new())),
+            (None, _) => {}
+        }
     }
 }
 

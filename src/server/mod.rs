@@ -43,7 +43,7 @@ use crate::{
         host::{Drain, Host, HostId},
         limits::StreamLimits,
         registry::RoomRegistry,
-        room::{Publish, ReadUpTo},
+        room::{Hear, Publish, ReadUpTo},
         watch::Watch,
     },
     store::{Limit, SqliteStore, Store},
@@ -174,6 +174,7 @@ fn hub(config: &Config) -> (Addr<RoomRegistry>, Arc<dyn EventLog>, Wakeups) {
         let tell = move |news| match news {
             News::Logged(logged) => registry.do_send(Publish(logged)),
             News::Head(channel, head) => registry.do_send(ReadUpTo(channel, head)),
+            News::Elsewhere(channel, heard) => registry.do_send(Hear(channel, heard)),
         };
         let (log, wakeups) = event_log(config, Arc::new(tell));
         made = Some((log.clone(), wakeups));

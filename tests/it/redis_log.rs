@@ -1,109 +1,25 @@
 //! The event log in Redis keeps the contract that the one in memory keeps, on one server and on a cluster, and finds what
 //! messages have not brought.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use actix_rt::Arbiter;
 use persona_community::{
     channel::Channel,
-    event::{ChatMessage, Chunk, Event, Fact, FinishReason, Reply},
+    event::{Chunk, Event, Fact, FinishReason, Reply},
     id::{JobId, MessageId, OutboxId, StreamId},
     job::Fence,
-    log::{EventLog, Limits, LogError, Logged, MemoryLog, News, Position, Publication, RedisAddress, RedisLog},
+    log::{EventLog, LogError, Logged, MemoryLog, News, Position, Publication, RedisLog},
     timestamp::Timestamp,
-    wake::{Wakeup, Wakeups},
+    wake::Wakeup,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
 use redis::Value;
 
 use crate::support::{
     DEADLINE, eventually,
+    log::{Heard, LIMITS, chat, room, say},
     redis::{Cluster, Redis},
 };
-
-const LIMITS: Limits = Limits { events: 40, bytes: 20_000, retention: Duration::from_hours(1) };
-
-/// A log, and what it tells the hub.
-struct Heard {
-    log: RedisLog,
-    wakeups: Wakeups,
-    news: Arc<Mutex<Vec<News>>>,
-    _thread: Arbiter,
-}
-
-impl Heard {
-    /// A log at this address, connected.
-    async fn at(url: &str) -> Self {
-        let news: Arc<Mutex<Vec<News>>> = Arc::default();
-        let told = news.clone();
-        let thread = Arbiter::new();
-        let address = RedisAddress::parse(url, "test:").unwrap();
-        let (wakeups, relay) = Wakeups::relayed();
-        let log = RedisLog::start(address, LIMITS, Arc::new(move |news| told.lock().unwrap().push(news)), relay, &thread.handle());
-        let heard = Self { log, wakeups, news, _thread: thread };
-        heard.ready().await;
-        heard
-    }
-
-    async fn ready(&self) {
-        eventually("Redis is there", || async { self.log.check().await.ok() }).await;
-    }
-
-    /// The offsets of the events that were told.
-    fn offsets(&self, channel: &Channel) -> Vec<u64> {
-        let offset = |news: &News| match news {
-            News::Logged(logged) if logged.channel == *channel => Some(logged.position.offset),
-            _ => None,
-        };
-        self.news.lock().unwrap().iter().filter_map(offset).collect()
-    }
-
-    /// Waits until this event was told.
-    async fn told(&self, channel: &Channel, offset: u64) {
-        eventually("the event is told", || async { self.offsets(channel).contains(&offset).then_some(()) }).await;
-    }
-
-    /// Waits until the room would have been sent to read up to this place.
-    async fn sent_to(&self, channel: &Channel, head: Position) {
-        let is_sent = |news: &News| matches!(news, News::Head(about, newest) if about == channel && *newest == head);
-        eventually("a hole is found", || async { self.news.lock().unwrap().iter().any(is_sent).then_some(()) }).await;
-    }
-
-    /// Follows a channel, and waits until an event of `other` comes through.
-    async fn follow(&self, channel: &Channel, other: &RedisLog) {
-        self.log.follow(channel);
-        self.log.head(channel).await.unwrap();
-        eventually("the channel is heard", || async {
-            let position = say(other, channel, "mark").await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            self.offsets(channel).contains(&position.offset).then_some(())
-        })
-        .await;
-    }
-}
-
-fn room(name: &str) -> Channel {
-    format!("channel:{name}").parse().unwrap()
-}
-
-fn chat(channel: &Channel, content: &str) -> Event {
-    let result = ChatMessage {
-        id: MessageId::new(),
-        content: content.into(),
-        user_id: "u_1".parse().unwrap(),
-        user_name: "Ada".into(),
-        timestamp: Timestamp::now(),
-        client_id: None,
-    };
-    Event::now(channel.clone(), Fact::Chat { result })
-}
-
-async fn say(log: &impl EventLog, channel: &Channel, content: &str) -> Position {
-    log.publish(Publication::once(&chat(channel, content), OutboxId::new())).await.unwrap().unwrap()
-}
 
 fn chunk(channel: &Channel, (job_id, stream_id): (JobId, StreamId), seq: u32, text: &str) -> Event {
     let result = Chunk {
@@ -275,6 +191,7 @@ async fn what_is_published_while_the_subscribers_connection_is_cut_is_found_when
         let is_known = |news: &News| match news {
             News::Logged(logged) => logged.position == head,
             News::Head(_, newest) => *newest == head,
+            News::Elsewhere(..) => false,
         };
         here.news.lock().unwrap().iter().any(is_known).then_some(())
     })

@@ -51,6 +51,12 @@ pub struct ChannelKeys {
     pub messages: String,
     /// Its replies that are streaming.
     pub running: String,
+    /// Which processes have somebody in it, and of which version.
+    pub present: String,
+    /// Who is in it at a process, whose number follows.
+    pub people: String,
+    /// The lease of a process, whose number follows.
+    pub leases: String,
     /// Where its events are published.
     pub topic: String,
 }
@@ -69,6 +75,9 @@ impl Keys {
             entries: format!("{bucket}:entries:{channel}"),
             messages: format!("{bucket}:messages:{channel}"),
             running: format!("{bucket}:running:{channel}"),
+            present: format!("{bucket}:present:{channel}"),
+            people: format!("{bucket}:people:{channel}:"),
+            leases: format!("{bucket}:lease:"),
             topic: format!("{bucket}:topic:{channel}"),
             bucket,
         }
@@ -109,9 +118,9 @@ mod tests {
     #[test]
     fn all_keys_of_a_channel_have_one_hash_tag() {
         let channel = "channel:general".parse().unwrap();
-        let ChannelKeys { bucket, channel, entries, messages, running, topic } = Keys::new("persona:").of(&channel);
+        let ChannelKeys { bucket, channel, entries, messages, running, present, people, leases, topic } = Keys::new("persona:").of(&channel);
         let tag = |key: &str| key.split_once('{').unwrap().1.split_once('}').unwrap().0.to_owned();
-        for key in [&channel, &entries, &messages, &running, &topic] {
+        for key in [&channel, &entries, &messages, &running, &present, &people, &leases, &topic] {
             assert_eq!(tag(key), tag(&bucket));
         }
     }

@@ -5,6 +5,7 @@
 //! back: whoever asks meanwhile is told at once that it is away.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -12,8 +13,8 @@ use std::{
 use deadpool_redis::{PoolConfig, Timeouts};
 use rand::RngExt as _;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection,
-    cluster::ClusterClientBuilder, cluster_async::ClusterConnection,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind,
+    aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection,
 };
 use tokio::sync::Notify;
 
@@ -43,6 +44,10 @@ pub struct Live {
     pub is_sharded: bool,
     /// The node that told all this.
     pub node: ConnectionInfo,
+    /// Which life of the server this is; empty for a cluster, whose nodes have lives of their own.
+    pub life: String,
+    /// Whether all it was told is on its disk before it answers.
+    pub is_durable: bool,
 }
 
 /// A connection that many may use at once.
@@ -101,7 +106,9 @@ impl Link {
     }
 
     fn failed(&self, live: &Arc<Live>, error: &RedisError) -> LogError {
-        let is_gone = error.is_connection_dropped() || error.is_timeout() || error.is_unrecoverable_error();
+        // Who may only be read is a replica now, and another is in its place.
+        let is_replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+        let is_gone = is_replica || error.is_connection_dropped() || error.is_timeout() || error.is_unrecoverable_error();
         // A cluster's connection finds its way by itself, and one node's trouble is not that of the others.
         if is_gone && matches!(live.commands, Commands::Single(_)) {
             self.let_go(live, error);
@@ -184,15 +191,22 @@ async fn connect(address: &RedisAddress) -> RedisResult<Live> {
             Err(error) => failure = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no address of Redis"))))
+    Err(failure.unwrap_or_else(|| RedisError::from((ErrorKind::InvalidClientConfig, "no address of Redis"))))
 }
 
 async fn connect_by(node: &ConnectionInfo, address: &RedisAddress) -> RedisResult<Live> {
     let mut connection = open(node, AsyncConnectionConfig::new()).await?;
-    let said: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-    let field = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
-    let is_sharded = field("redis_version").split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7);
-    let (commands, pool) = if field("redis_mode") == "cluster" {
+    let mut info = redis::pipe();
+    info.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+    let (server, replication): (String, String) = info.query_async(&mut connection).await?;
+    let is_sharded = field(&server, "redis_version").split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 7);
+    let is_cluster = field(&server, "redis_mode") == "cluster";
+    if !is_cluster && field(&replication, "role") == "slave" {
+        return Err(RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "the server is a replica", node.addr().to_string())));
+    }
+    let is_durable = !is_cluster && writes_before_it_answers(&mut connection).await;
+    let life = if is_cluster { String::new() } else { field(&server, "run_id").to_owned() };
+    let (commands, pool) = if is_cluster {
         let nodes = address.nodes().to_vec();
         let client = ClusterClientBuilder::new(nodes.clone()).connection_timeout(CONNECT_WITHIN).response_timeout(ANSWER_WITHIN).build()?;
         let pool = cluster_pool(nodes)?;
@@ -200,7 +214,21 @@ async fn connect_by(node: &ConnectionInfo, address: &RedisAddress) -> RedisResul
     } else {
         (Commands::Single(connection), Pool::Single(single_pool(node.clone())?))
     };
-    Ok(Live { commands, pool, is_sharded, node: node.clone() })
+    Ok(Live { commands, pool, is_sharded, node: node.clone(), life, is_durable })
+}
+
+/// What `INFO` says of a field.
+fn field<'a>(said: &'a str, name: &str) -> &'a str {
+    said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default()
+}
+
+/// Whether the server writes to its disk whatever it was told before it answers. Where it doesn't say, it is not relied on.
+async fn writes_before_it_answers(connection: &mut MultiplexedConnection) -> bool {
+    let mut ask = redis::cmd("CONFIG");
+    ask.arg("GET").arg("append*");
+    let said: HashMap<String, String> = ask.query_async(connection).await.unwrap_or_default();
+    let says = |name: &str, value: &str| said.get(name).is_some_and(|said| said == value);
+    says("appendonly", "yes") && says("appendfsync", "always")
 }
 
 /// One connection to one node.
@@ -218,13 +246,13 @@ fn single_pool(node: ConnectionInfo) -> RedisResult<deadpool_redis::Pool> {
     let limits = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(Some(ANSWER_WITHIN));
     let manager = deadpool_redis::Manager::new_with_config(node, limits)?;
     let pool = deadpool_redis::Pool::builder(manager).config(pool_config()).runtime(deadpool_redis::Runtime::Tokio1).build();
-    pool.map_err(|_| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no pool can be made")))
+    pool.map_err(|_| RedisError::from((ErrorKind::InvalidClientConfig, "no pool can be made")))
 }
 
 fn cluster_pool(nodes: Vec<ConnectionInfo>) -> RedisResult<deadpool_redis::cluster::Pool> {
     let manager = deadpool_redis::cluster::Manager::new(nodes, false)?;
     let pool = deadpool_redis::cluster::Pool::builder(manager).config(pool_config()).runtime(deadpool_redis::Runtime::Tokio1).build();
-    pool.map_err(|_| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no pool can be made")))
+    pool.map_err(|_| RedisError::from((ErrorKind::InvalidClientConfig, "no pool can be made")))
 }
 
 /// Ever longer pauses between attempts, each jittered, so that many processes don't come back at once.

@@ -5,14 +5,18 @@
 //!    └──the answer, which has the place────────────────────────────────────────────────────────────▶ Sequence ─┘
 //! ```
 //! A script gives an event its place, appends it to the channel's capped stream and publishes it, in one step. Data sets are
-//! told apart by a random number that lies beside the channels: when Redis has lost its data, it is another one, and every
-//! cursor into the former is told so. Refuses to trust messages: what doesn't arrive is found by comparing places.
+//! told apart by a random number that lies beside the channels, with the life of the server that it holds for. When Redis has
+//! lost its data, or has started anew and may have lost some, it is another one, and every cursor into the former is told so.
+//! Refuses to trust messages: what doesn't arrive is found by comparing places.
 
 mod address;
 mod comparison;
+mod hearing;
 mod keys;
 mod link;
+mod message;
 pub(super) mod nodes;
+mod presence;
 mod script;
 mod sequence;
 
@@ -21,17 +25,25 @@ use std::{sync::Arc, time::Duration};
 use actix::{Addr, ArbiterHandle};
 use async_trait::async_trait;
 use bytes::Bytes;
+use redis::Value;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 pub use self::address::{InvalidAddress, RedisAddress};
+use self::presence::{Announcer, Errand};
 pub(super) use self::{
     comparison::{Comparison, Turn},
+    hearing::Hearing,
     keys::{Bucket, Keys},
     link::{Backoff, Link, Live, open},
+    message::Message,
+    script::{Call, Script},
     sequence::Sequence,
 };
 use super::{
-    Epoch, EventLog, Limits, Listener, LogError, Logged, Position, Publication, Replay, Running, Snapshot, metrics,
+    Epoch, EventLog, Limits, Listener, LogError, Logged, Position, Publication, Replay, Running, Snapshot,
+    elsewhere::{Crowd, Instance, Said},
+    metrics,
     subscriber::{Follow, RedisSubscriber, Unfollow},
 };
 use crate::{
@@ -50,6 +62,8 @@ pub struct RedisLog {
     limits: Limits,
     sequence: Arc<Sequence>,
     subscriber: Addr<RedisSubscriber>,
+    instance: Instance,
+    announcer: mpsc::UnboundedSender<Errand>,
 }
 
 /// What is asked of Redis about channels. Cheap to clone.
@@ -71,30 +85,47 @@ impl RedisLog {
         // A cursor is trusted for the retention; a channel outlives every cursor that could still name it.
         let ttl = u64::try_from(limits.retention.as_millis()).unwrap_or(u64::MAX / 4) * 2;
         let source = Source { link: link.clone(), keys, ttl };
-        let sequence = Arc::new(Sequence::new(listener));
-        let subscriber = RedisSubscriber::start_on(thread, source.clone(), sequence.clone(), relay);
+        let sequence = Arc::new(Sequence::new(listener.clone()));
+        let instance = Instance::new();
+        let (announcer, errands) = mpsc::unbounded_channel();
+        thread.spawn(Announcer::new(source.clone(), instance, listener.clone()).run(errands));
+        let hearing = Hearing { instance, listener, announcer: announcer.clone() };
+        let subscriber = RedisSubscriber::start_on(thread, source.clone(), sequence.clone(), hearing, relay);
         thread.spawn(link.keep());
-        Self { source, limits, sequence, subscriber }
+        Self { source, limits, sequence, subscriber, instance, announcer }
     }
 }
 
 impl Source {
-    /// The newest place of a channel.
-    pub async fn head(&self, channel: &Channel) -> Result<Position, LogError> {
+    /// A call of a script that begins with a channel's place.
+    fn ask_of(&self, script: &'static Script, keys: &[&str]) -> Result<Call, LogError> {
+        let live = self.link.live()?;
+        // The name of a data set, where the bucket needs one.
+        let fresh: u32 = rand::random();
+        Ok(script.on(keys).with(fresh).with(&live.life).with(u8::from(live.is_durable)))
+    }
+
+    /// Publishes what is not logged.
+    pub async fn publish(&self, topic: &str, content: &str) -> Result<(), LogError> {
+        let mut command = redis::cmd(self.link.live()?.publish());
+        command.arg(topic).arg(content);
+        self.link.ask::<Value>(&command).await.map(drop)
+    }
+
+    /// The newest place of a channel, and which processes have somebody there.
+    pub async fn head(&self, channel: &Channel) -> Result<(Position, Vec<(Instance, u64)>), LogError> {
         let keys = self.keys.of(channel);
-        let call = script::HEAD.on(&[&keys.bucket, &keys.channel, &keys.entries, &keys.messages]).with(fresh_dataset()).with(self.ttl);
-        let (dataset, generation, offset) = self.link.call(&call).await?;
-        Ok(position(dataset, generation, offset))
+        let all = [&*keys.bucket, &keys.channel, &keys.entries, &keys.messages, &keys.present];
+        let these = if channel.is_room() { &all[..] } else { &all[..4] };
+        let call = presence::with_leases(self.ask_of(&script::HEAD, these)?.with(self.ttl), self, &keys.leases, &keys.people);
+        let (dataset, generation, offset, crowds): (u32, u32, u64, Vec<(String, u64)>) = self.link.call(&call).await?;
+        let crowds = crowds.into_iter().filter_map(|(at, version)| Some((at.parse().ok()?, version)));
+        Ok((position(dataset, generation, offset), crowds.collect()))
     }
 }
 
 fn position(dataset: u32, generation: u32, offset: u64) -> Position {
     Position { epoch: Epoch::new(dataset, generation), offset }
-}
-
-/// The name of a data set, where a bucket has none.
-fn fresh_dataset() -> u32 {
-    rand::random()
 }
 
 /// What the script is told of an event, beside its text: empty where there is nothing to tell.
@@ -154,9 +185,9 @@ impl EventLog for RedisLog {
         let keys = self.source.keys.of(channel);
         let publish = self.source.link.live()?.publish();
         let marks = Marks::of(&publication);
-        let call = script::PUBLISH
-            .on(&[&keys.bucket, &keys.channel, &keys.entries, &keys.messages, &keys.running])
-            .with(fresh_dataset())
+        let call = self
+            .source
+            .ask_of(&script::PUBLISH, &[&keys.bucket, &keys.channel, &keys.entries, &keys.messages, &keys.running])?
             .with(self.source.ttl)
             .with(self.limits.events)
             .with(self.limits.bytes)
@@ -165,7 +196,7 @@ impl EventLog for RedisLog {
             .with(&json);
         let marks =
             [marks.job, marks.attempt, marks.once, marks.message, marks.ended, marks.stream, marks.begins, marks.chunk, marks.speaker, marks.text];
-        let answer: Vec<String> = self.source.link.call(&marks.iter().fold(call, script::Call::with)).await?;
+        let answer: Vec<String> = self.source.link.call(&marks.iter().fold(call, Call::with)).await?;
         let position = match (answer.as_slice(), publication.fence) {
             ([word], Some(fence)) if word == "fenced" => return Err(LogError::Fenced(fence)),
             ([word], _) if word == "known" => return Ok(None),
@@ -179,14 +210,14 @@ impl EventLog for RedisLog {
     }
 
     async fn head(&self, channel: &Channel) -> Result<Position, LogError> {
-        let head = self.source.head(channel).await?;
+        let (head, _) = self.source.head(channel).await?;
         self.sequence.begin(channel, head);
         Ok(head)
     }
 
     async fn read(&self, channel: &Channel, after: Position) -> Result<Replay, LogError> {
         let keys = self.source.keys.of(channel);
-        let call = script::READ.on(&[&keys.bucket, &keys.channel, &keys.entries]).with(fresh_dataset());
+        let call = self.source.ask_of(&script::READ, &[&keys.bucket, &keys.channel, &keys.entries])?;
         let call = call.with(after.epoch.dataset()).with(after.epoch.generation()).with(after.offset);
         let (dataset, generation, offset, entries): (u32, u32, u64, Vec<(String, Vec<Bytes>)>) = self.source.link.call_for_long(&call).await?;
         let head = position(dataset, generation, offset);
@@ -199,8 +230,8 @@ impl EventLog for RedisLog {
 
     async fn snapshot(&self, channel: &Channel) -> Result<Snapshot, LogError> {
         let keys = self.source.keys.of(channel);
-        let call = script::SNAPSHOT.on(&[&keys.bucket, &keys.channel, &keys.messages, &keys.running]);
-        let call = call.with(fresh_dataset()).with(SNAPSHOT_MESSAGES);
+        let call = self.source.ask_of(&script::SNAPSHOT, &[&keys.bucket, &keys.channel, &keys.messages, &keys.running])?;
+        let call = call.with(SNAPSHOT_MESSAGES);
         let (dataset, generation, offset, messages, running): (u32, u32, u64, Vec<(String, u64)>, Vec<String>) =
             self.source.link.call_for_long(&call).await?;
         let messages = messages.into_iter().filter_map(|(id, offset)| Some((offset, id.parse().ok()?))).collect();
@@ -231,6 +262,19 @@ impl EventLog for RedisLog {
     fn unfollow(&self, channel: &Channel) {
         self.sequence.unfollow(channel);
         self.subscriber.do_send(Unfollow(channel.clone()));
+    }
+
+    fn tell_elsewhere(&self, channel: &Channel, said: Said) {
+        // The announcer lives as long as its thread, which lives as long as the process.
+        let _ = self.announcer.send(Errand::Say(channel.clone(), said));
+    }
+
+    fn ask_elsewhere(&self, channel: &Channel) {
+        let _ = self.announcer.send(Errand::Ask(channel.clone()));
+    }
+
+    async fn elsewhere(&self, channel: &Channel) -> Result<Vec<Crowd>, LogError> {
+        presence::people(&self.source, self.instance, channel).await
     }
 }
 

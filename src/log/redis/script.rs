@@ -22,11 +22,11 @@ macro_rules! script {
 
 script! {
     /// Logs an event.
-    PUBLISH = "publish.lua"
+    PUBLISH = "place.lua", "publish.lua"
 }
 script! {
     /// The newest place of a channel.
-    HEAD = "place.lua", "head.lua"
+    HEAD = "place.lua", "crowds.lua", "head.lua"
 }
 script! {
     /// What comes after a place.
@@ -35,6 +35,15 @@ script! {
 script! {
     /// A channel at one moment.
     SNAPSHOT = "place.lua", "snapshot.lua"
+}
+
+script! {
+    /// Who has come to a process, and who has gone.
+    ANNOUNCE = "announce.lua"
+}
+script! {
+    /// Who is in a room at each process.
+    PEOPLE = "crowds.lua", "people.lua"
 }
 
 /// A script with what it works on.

@@ -201,6 +201,7 @@ mod tests {
         let sequence = Sequence::new(Arc::new(move |news| match news {
             News::Logged(logged) => sender.send(logged.position.offset).unwrap(),
             News::Head(_, head) => sender.send(1_000_000 + head.offset).unwrap(),
+            News::Elsewhere(..) => panic!("a sequence knows of nobody"),
         }));
         let general = "channel:general".parse().unwrap();
         sequence.follow(&general);

@@ -3,9 +3,10 @@
 use std::{rc::Rc, time::Instant};
 
 use actix::{ActorContext, ActorState, Addr};
+use smallvec::SmallVec;
 
 use crate::{
-    log::Position,
+    log::{Position, elsewhere::Said},
     realtime::{
         Manners,
         audience::RoomKey,
@@ -22,6 +23,10 @@ pub struct Hosted {
     pub(in crate::realtime) now: Instant,
     /// What the log is to be asked; until the [`Answer`] the room is called for nothing else.
     pub(in crate::realtime) question: Option<Question>,
+    /// What other processes are to hear.
+    pub(in crate::realtime) said: SmallVec<[Said; 1]>,
+    /// Whether other processes are to be asked who is there.
+    pub(in crate::realtime) asks_elsewhere: bool,
     /// When the room wants to be woken, if not before.
     pub(in crate::realtime) alarm: Option<Instant>,
 }
@@ -37,7 +42,7 @@ pub(in crate::realtime) enum Question {
 
 impl Hosted {
     pub(in crate::realtime) fn new(room: RoomKey, hosts: Rc<Vec<Option<Addr<Host>>>>, manners: Manners, now: Instant) -> Self {
-        Self { state: ActorState::Running, room, hosts, manners, now, question: None, alarm: None }
+        Self { state: ActorState::Running, room, hosts, manners, now, question: None, said: SmallVec::new(), asks_elsewhere: false, alarm: None }
     }
 
     pub(super) fn host(&self, id: HostId) -> Option<&Addr<Host>> {

@@ -6,6 +6,7 @@
 //! short. Keeps presence and typing, which are never logged. Refuses to know connections one by one: it knows the threads
 //! that have some.
 
+mod company;
 mod hosted;
 mod reading;
 
@@ -14,8 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, Handler, Message};
-use bytes::Bytes;
+use actix::{Actor, Handler, Message};
 use smallvec::SmallVec;
 
 pub(super) use self::hosted::{Hosted, Question};
@@ -32,9 +32,12 @@ use super::{
 };
 use crate::{
     channel::Channel,
-    event::{Event, Fact, Person, Presence, ResetReason},
+    event::{Person, Presence, ResetReason},
     id::UserId,
-    log::{Logged, Position},
+    log::{
+        Logged, Position,
+        elsewhere::{Crowd, Heard},
+    },
 };
 
 /// How long a room waits for somebody before it goes.
@@ -82,10 +85,15 @@ pub struct SetTyping {
     pub is_typing: bool,
 }
 
-/// Who is in the room.
+/// Who is in the room; nothing where nobody here listens to it.
 #[derive(Message)]
-#[rtype(result = "Presence")]
+#[rtype(result = "Option<Presence>")]
 pub struct WhoIsThere(pub Channel);
+
+/// Other processes say something of the room.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Hear(pub Channel, pub Heard);
 
 /// The log has answered.
 #[derive(Message)]
@@ -95,6 +103,8 @@ pub(super) struct Answer {
     pub events: Vec<Logged>,
     pub complete: bool,
     pub head: Position,
+    /// Who is in the room at other processes, where it was asked for.
+    pub elsewhere: Vec<Crowd>,
 }
 
 /// What the room wanted to be woken for may be due.
@@ -147,10 +157,9 @@ impl Room {
         }
     }
 
-    /// Tells an event that is not logged.
-    fn show(&self, fact: Fact, ctx: &Hosted) {
-        let event = Event::now(self.channel.clone(), fact);
-        self.tell(&News::Show(frame::data(event.to_json().as_bytes())), ctx);
+    /// Whether the log has not answered it yet.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.head.is_none()
     }
 
     fn tell(&self, news: &News, ctx: &Hosted) {
@@ -159,27 +168,6 @@ impl Room {
                 host.do_send(Tell { room: ctx.room, news: news.clone() });
             }
         }
-    }
-
-    /// Tells what presence and typing owe by now, lets go of what is too old, and says when it wants to be woken for more.
-    fn attend(&mut self, ctx: &mut Hosted) {
-        let now = ctx.now;
-        for presence in self.attendance.as_mut().map(|attendance| attendance.due(now)).unwrap_or_default() {
-            self.show(Fact::Presence(presence), ctx);
-        }
-        for user_id in self.typists.as_mut().map(|typists| typists.ended(now)).unwrap_or_default() {
-            self.show(Fact::Typing { user_id, is_typing: false }, ctx);
-        }
-        self.typists.take_if(|typists| typists.next_end().is_none());
-        self.attendance.take_if(|attendance| attendance.is_empty());
-        let retire = self.hosts.is_empty().then_some(self.empty_since + LINGER);
-        if self.attendance.is_none() && retire.is_some_and(|retire| now >= retire) {
-            return ctx.stop();
-        }
-        let presence = self.attendance.as_ref().and_then(|attendance| attendance.next_due());
-        let typing = self.typists.as_ref().and_then(|typists| typists.next_end());
-        let trim = self.ring.as_mut().and_then(|ring| ring.trim(now));
-        ctx.alarm = [presence, typing, trim, retire].into_iter().flatten().min();
     }
 
     /// Takes the event that follows `head`.
@@ -230,27 +218,10 @@ impl Room {
         }
     }
 
-    /// What a newcomer is shown first: who is there.
-    fn greeting(&mut self) -> Option<Bytes> {
-        let channel = &self.channel;
-        self.attendance.as_mut().map(|attendance| {
-            attendance.greeting(|snapshot| {
-                let event = Event::now(channel.clone(), Fact::Presence(snapshot));
-                frame::data(event.to_json().as_bytes())
-            })
-        })
-    }
-
-    /// Who is in the room, as it was told.
-    pub(super) fn who_is_there(&self) -> Presence {
-        let nobody = Presence::Snapshot { count: 0, users: Vec::new() };
-        self.attendance.as_ref().map_or(nobody, |attendance| attendance.snapshot())
-    }
-
     fn join(&mut self, join: Join, ctx: &mut Hosted) {
         if self.channel.is_room() {
-            let grace = ctx.manners.presence_grace;
-            self.attendance.get_or_insert_with(|| Box::new(Attendance::new(grace))).join(&join.person);
+            ctx.asks_elsewhere |= self.attendance.is_none();
+            self.attendance(ctx).join(&join.person);
         }
         self.attend(ctx);
         if let Some(head) = self.head {
@@ -292,6 +263,9 @@ impl Handler<Answer> for Room {
                     self.take_ring(answer.events, floor, head, ctx.now);
                 }
                 self.head = Some(head);
+                if self.channel.is_room() {
+                    self.attendance(ctx).hear(Heard::Everybody(answer.elsewhere), ctx.now);
+                }
                 self.join(join, ctx);
             }
             (Asking::More(join), Some(head)) => {
@@ -351,19 +325,6 @@ impl Handler<ReadUpTo> for Room {
         if let Some(head) = self.head.filter(|head| *head != newest) {
             self.ask(Asking::Hole, Question::After(head), ctx);
         }
-    }
-}
-
-impl Handler<SetTyping> for Room {
-    type Result = Result<(), TooSoon>;
-
-    fn handle(&mut self, typing: SetTyping, ctx: &mut Hosted) -> Self::Result {
-        let lasts = ctx.manners.typing_lasts;
-        if self.typists.get_or_insert_with(|| Box::new(Typists::new(lasts))).set(&typing.user, typing.is_typing, ctx.now) {
-            self.show(Fact::Typing { user_id: typing.user, is_typing: typing.is_typing }, ctx);
-        }
-        self.attend(ctx);
-        Ok(())
     }
 }
 

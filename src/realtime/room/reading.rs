@@ -29,7 +29,7 @@ impl Room {
 
     /// The log has what was missing since `head`.
     pub(super) fn fill_hole(&mut self, head: Position, answer: Answer, ctx: &mut Hosted) {
-        let Answer { events, complete, head: newest } = answer;
+        let Answer { events, complete, head: newest, .. } = answer;
         if !complete {
             let reason = if head.continues_in(newest) { ResetReason::Trimmed } else { ResetReason::Epoch };
             log::warn!("{}: events were lost between {head:?} and {newest:?}", self.channel);

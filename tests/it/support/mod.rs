@@ -9,6 +9,7 @@ pub mod disk;
 pub mod http2;
 pub mod installation;
 pub mod liar;
+pub mod log;
 pub mod person;
 pub mod postgres;
 pub mod provider;

@@ -141,12 +141,17 @@ impl Cluster {
             node.ask::<Value>(&["CLUSTER", "MEET", "127.0.0.1", &first_node.port.to_string(), &bus.to_string()]);
         }
         let cluster = Self { nodes: nodes.into_iter().map(|(node, _)| node).collect() };
+        cluster.wait();
+        cluster
+    }
+
+    /// Waits until it is whole.
+    pub fn wait(&self) {
         let begun = Instant::now();
-        while !cluster.nodes.iter().all(|node| node.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        while !self.nodes.iter().all(|node| node.ask::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
             assert!(begun.elapsed() < DEADLINE, "the cluster does not form");
             std::thread::yield_now();
         }
-        cluster
     }
 
     fn node() -> (Redis, u16) {

@@ -1,29 +1,26 @@
 -- Gives an event its place in a channel's log, appends it and tells whoever listens: all of it or nothing.
 -- KEYS: bucket, channel, entries, messages, running. Running texts lie beside `running`, under the same hash tag.
+-- ARGV: as for a place, then what is read below.
 -- Answers {'fenced'}, {'known'}, or the place: {dataset, generation, offset}.
 local bucket, channel, entries, messages, running = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local fresh, ttl, max_events, max_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local publish, topic, json = ARGV[5], ARGV[6], ARGV[7]
-local job, attempt, once, message, ended = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local stream, begins, chunk, speaker, text = ARGV[13], ARGV[14], ARGV[15], ARGV[16], ARGV[17]
+local ttl, max_events, max_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local publish, topic, json = ARGV[7], ARGV[8], ARGV[9]
+local job, attempt, once, message, ended = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
+local stream, begins, chunk, speaker, text = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
 
-if attempt ~= '' then
+if place[1] and attempt ~= '' then
     local newest = redis.call('HGET', channel, 'f' .. job)
     if newest and tonumber(newest) > tonumber(attempt) then return {'fenced'} end
 end
-if once ~= '' and redis.call('HEXISTS', channel, 'o' .. once) == 1 then return {'known'} end
+if place[1] and once ~= '' and redis.call('HEXISTS', channel, 'o' .. once) == 1 then return {'known'} end
 
 -- The first write is one that is refused where memory is short, so that nothing is done by half.
-local dataset = redis.call('HGET', bucket, 'd')
-if not dataset then
-    dataset = fresh
-    redis.call('HSET', bucket, 'd', dataset)
-end
-local generation = redis.call('HGET', channel, 'g')
+local generation = place[1]
 if not generation then
     generation = redis.call('HINCRBY', bucket, 'g', 1)
-    redis.call('HSET', channel, 'g', generation)
-    redis.call('DEL', entries, messages, running)
+    -- What is left of another data set is none of this one's.
+    redis.call('DEL', channel, entries, messages, running)
+    redis.call('HSET', channel, 'g', generation, 'd', dataset)
 end
 
 local offset = redis.call('HINCRBY', channel, 'n', 1)
@@ -49,7 +46,9 @@ if dropped then redis.call('ZREMRANGEBYSCORE', messages, '-inf', string.match(dr
 
 if stream ~= '' then
     local told = running .. ':' .. stream
-    if begins == '1' then redis.call('SET', told, text) else redis.call('APPEND', told, text) end
+    -- What is told of a text without its beginning, which went with another data set, begins here.
+    local goes_on = begins ~= '1' and redis.call('HEXISTS', running, stream) == 1
+    if goes_on then redis.call('APPEND', told, text) else redis.call('SET', told, text) end
     redis.call('PEXPIRE', told, ttl)
     redis.call('HSET', running, stream, job .. ' ' .. chunk)
     -- The first chunk alone says it.

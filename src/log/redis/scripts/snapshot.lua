@@ -1,5 +1,5 @@
 -- A channel at one moment: {dataset, generation, offset, newest messages with their offsets, replies that are streaming}.
--- KEYS: bucket, channel, messages, running. ARGV: a data set for the bucket if it has none, and how many messages.
+-- KEYS: bucket, channel, messages, running. ARGV: as for a place, and how many messages.
 if not place[1] then return {dataset, '0', '0', {}, {}} end
 local replies, told = redis.call('HGETALL', KEYS[4]), {}
 for i = 1, #replies, 2 do
@@ -11,4 +11,4 @@ for i = 1, #replies, 2 do
         for _, field in ipairs({job, chunk, speaker, text}) do table.insert(told, field) end
     end
 end
-return {dataset, place[1], place[2], redis.call('ZRANGE', KEYS[3], -tonumber(ARGV[2]), -1, 'WITHSCORES'), told}
+return {dataset, place[1], place[2], redis.call('ZRANGE', KEYS[3], -tonumber(ARGV[4]), -1, 'WITHSCORES'), told}
