@@ -2,6 +2,7 @@
 
 mod jobs;
 mod providers;
+mod token;
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -14,15 +15,17 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use log::LevelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::{jobs::Jobs, providers::Providers};
+use self::{jobs::Jobs, providers::Providers, token::Token};
 use crate::{
     bench::Bench,
     check,
-    config::{Settings, Tls},
-    server::{Application, tls},
+    config::{Part, Settings, Tls},
+    server::{self, Application, tls},
 };
 
 /// A realtime chat-and-generation server: HTTP/2 in, Server-Sent Events out
+///
+/// Without a command it is service and worker in one process, and needs nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "persona", version, args_conflicts_with_subcommands = false)]
 pub struct Cli {
@@ -34,6 +37,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Be the service alone: takes requests and tells events; any number beside workers, on one database and one Redis
+    Serve,
+    /// Be a worker alone: does the jobs; any number beside services, on one database and one Redis
+    Work,
+    /// Bring the database's tables up to date, and end
+    Migrate,
+    /// Sign the token of a user, and print it
+    Token(Token),
     /// Say whether the settings are right, and what they come to
     CheckConfig,
     /// Ask a running server whether it is alive; for a container's health check
@@ -64,7 +75,11 @@ impl Cli {
     /// Where it can't be done; the message is for the operator.
     pub fn run(self) -> Result<()> {
         match self.command {
-            None => serve(&self.settings),
+            None => run(&self.settings, Part::Whole),
+            Some(Command::Serve) => run(&self.settings, Part::Service),
+            Some(Command::Work) => run(&self.settings, Part::Worker),
+            Some(Command::Migrate) => migrate(&self.settings),
+            Some(Command::Token(token)) => token.run(&self.settings),
             Some(Command::CheckConfig) => check_config(&self.settings),
             Some(Command::Health) => health(&self.settings),
             Some(Command::Providers(providers)) => providers.run(&self.settings),
@@ -75,17 +90,31 @@ impl Cli {
     }
 }
 
-fn serve(settings: &Settings) -> Result<()> {
-    let begun = Instant::now();
-    let config = settings.read()?;
+fn log_to_stderr(settings: &Settings) {
     // What clients do wrong actix would log as errors of its own.
     env_logger::Builder::new().filter_module("actix_http", LevelFilter::Off).parse_filters(&settings.rust_log).format_target(false).init();
+}
+
+fn migrate(settings: &Settings) -> Result<()> {
+    let config = settings.read()?;
+    log_to_stderr(settings);
+    actix::System::new().block_on(async {
+        server::open_store(&config)?.close().await;
+        println!("the database is up to date");
+        Ok(())
+    })
+}
+
+fn run(settings: &Settings, part: Part) -> Result<()> {
+    let begun = Instant::now();
+    let config = settings.read_for(part)?;
+    log_to_stderr(settings);
     actix::System::new().block_on(async {
         // Before anything else, so that no signal is missed.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let application = Application::start(&config).await?;
         log::info!("accepting connections after {} ms", begun.elapsed().as_millis());
-        welcome(&application.url())?;
+        welcome(&application.url(), part)?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -98,10 +127,13 @@ fn serve(settings: &Settings) -> Result<()> {
 }
 
 /// Says where it listens, and how to try it.
-fn welcome(url: &str) -> Result<()> {
+fn welcome(url: &str, part: Part) -> Result<()> {
     let insecure = if url.starts_with("https") { "-k " } else { "" };
     let mut out = std::io::stdout().lock();
     writeln!(out, "listening on {url}")?;
+    if part == Part::Worker {
+        return out.flush().context("can't write to standard output");
+    }
     writeln!(out, "\nOpen {url} in a browser, or try it from a shell:\n")?;
     writeln!(out, "  curl {insecure}-c persona.cookies -X POST {url}/api/session")?;
     writeln!(out, "  curl {insecure}-b persona.cookies -N '{url}/api/events?channel=channel:general' &")?;

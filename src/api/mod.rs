@@ -91,10 +91,8 @@ impl State {
 pub fn routes(config: &mut ServiceConfig) {
     let (get, post, put, delete) = (|| web::route().guard(reads()), web::post, web::put, web::delete);
     config
+        .configure(operating_routes)
         .service(at("/",                   "GET, HEAD").route(get().to(ops::page)))
-        .service(at("/healthz",            "GET, HEAD").route(get().to(ops::healthz)))
-        .service(at("/readyz",             "GET, HEAD").route(get().to(ops::readyz)))
-        .service(at("/metrics",            "GET, HEAD").route(get().to(ops::metrics)))
         .service(at("/media/{name}",       "GET, HEAD").route(get().to(media::show)))
         .service(at("/api/session",        "GET, HEAD, POST, DELETE").route(get().to(session::show)).route(post().to(session::create)).route(delete().to(session::delete)))
         .service(at(events::PATH,          "GET").route(web::get().to(events::stream)))
@@ -116,7 +114,17 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/admin/jobs/{id}/discard",      "POST").route(post().to(queue::discard)))
         .service(at("/api/admin/queue",    "GET, HEAD").route(get().to(queue::stats)))
         .service(at("/api/admin/queue/kinds/{kind}",     "PUT").route(put().to(queue::pause)))
-        .service(at("/api/admin/queue/limits/{scope}",   "PUT, DELETE").route(put().to(queue::limit)).route(delete().to(queue::lift)))
+        .service(at("/api/admin/queue/limits/{scope}",   "PUT, DELETE").route(put().to(queue::limit)).route(delete().to(queue::lift)));
+}
+
+/// How the process is: all that a worker says.
+#[rustfmt::skip]
+pub fn operating_routes(config: &mut ServiceConfig) {
+    let get = || web::route().guard(reads());
+    config
+        .service(at("/healthz",            "GET, HEAD").route(get().to(ops::healthz)))
+        .service(at("/readyz",             "GET, HEAD").route(get().to(ops::readyz)))
+        .service(at("/metrics",            "GET, HEAD").route(get().to(ops::metrics)))
         .default_service(web::to(async || Err::<&str, _>(ApiError::not_found())));
 }
 

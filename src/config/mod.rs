@@ -6,6 +6,7 @@
 
 mod calls;
 mod generation;
+mod part;
 mod providers;
 mod queue;
 mod service;
@@ -18,6 +19,7 @@ use clap::Args;
 
 pub use self::{
     generation::GenerationConfig,
+    part::Part,
     queue::QueueConfig,
     service::{ServiceConfig, Tls},
     storage::{Secret, StorageConfig},
@@ -56,6 +58,7 @@ pub struct Settings {
 /// The settings, understood.
 #[derive(Debug, Clone)]
 pub struct Config {
+    pub part: Part,
     pub service: ServiceConfig,
     pub storage: StorageConfig,
     pub streams: StreamConfig,
@@ -66,16 +69,27 @@ pub struct Config {
 }
 
 impl Settings {
+    /// The settings of a process that does all of it, understood.
+    ///
+    /// # Errors
+    /// As [`Self::read_for`].
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        self.read_for(Part::Whole)
+    }
+
     /// The settings, understood.
     ///
     /// # Errors
     /// One line for everything that is wrong, each naming its setting and what would be right.
-    pub fn read(&self) -> Result<Config, ConfigError> {
+    pub fn read_for(&self, part: Part) -> Result<Config, ConfigError> {
         let mut wrong = Wrong::default();
         let service = self.service.read(&mut wrong);
         let providers = self.providers.read(&mut wrong);
+        let storage = self.storage.read(part, &mut wrong);
+        part.check(&service, &storage, &mut wrong);
         let config = Config {
-            storage: self.storage.read(&mut wrong),
+            part,
+            storage,
             streams: self.streams.read(&mut wrong),
             queue: self.queue.read(service.stop_within, &mut wrong),
             generation: self.generation.read(&providers, &mut wrong),

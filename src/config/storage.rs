@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::wrong::Wrong;
+use super::{part::Part, wrong::Wrong};
 use crate::log::{Limits, RedisAddress};
 
 #[derive(Debug, Clone, Args)]
@@ -57,10 +57,10 @@ impl std::fmt::Debug for Secret {
 }
 
 impl StorageSettings {
-    pub(super) fn read(&self, wrong: &mut Wrong) -> StorageConfig {
+    pub(super) fn read(&self, part: Part, wrong: &mut Wrong) -> StorageConfig {
         StorageConfig {
             data_dir: self.data_dir.clone(),
-            database: self.database(wrong),
+            database: self.database(part, wrong),
             redis: self.redis(wrong),
             secret: self.secret(wrong),
             log: Limits {
@@ -71,7 +71,10 @@ impl StorageSettings {
         }
     }
 
-    fn database(&self, wrong: &mut Wrong) -> PathBuf {
+    fn database(&self, part: Part, wrong: &mut Wrong) -> PathBuf {
+        if part != Part::Whole && self.database_url.as_ref().is_none_or(|url| url.starts_with("sqlite:")) {
+            wrong.say("DATABASE_URL: expected a database that all processes share; a file of SQLite is one process's alone".into());
+        }
         match &self.database_url {
             None => self.data_dir.join("persona.sqlite"),
             Some(url) => match url.strip_prefix("sqlite:") {

@@ -5,13 +5,14 @@
 mod accept;
 mod first;
 mod metrics;
+mod operating;
 mod refusal;
+pub mod secret;
 pub mod tls;
 mod wire;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
     time::Duration,
@@ -24,6 +25,7 @@ use actix_service::{Service as _, ServiceFactory, fn_factory, fn_service, map_co
 use actix_web::{App, dev::AppConfig, middleware::from_fn, web::Data};
 use actix_web_lab::middleware::CatchPanic;
 use anyhow::{Context as _, Result};
+use futures_util::future::OptionFuture;
 use socket2::{Domain, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,7 +36,7 @@ use self::{
 };
 use crate::{
     api::{self, State, cast::Casts},
-    config::{Config, Secret},
+    config::{Config, Part},
     log::{EventLog, Listener, MemoryLog, News, RedisLog},
     media::MediaStore,
     outbox::Outbox,
@@ -47,7 +49,6 @@ use crate::{
         watch::Watch,
     },
     store::{Limit, SqliteStore, Store},
-    token::Signer,
     wake::Wakeups,
     worker::{Tools, Worker},
 };
@@ -55,14 +56,14 @@ use crate::{
 /// So many connections may wait to be accepted.
 const BACKLOG: i32 = 8192;
 
-/// The whole product in one process, accepting connections.
+/// The product, or a part of it, in this process, accepting connections.
 pub struct Application {
     address: SocketAddr,
     is_secure: bool,
     server: ServerHandle,
     state: Data<State>,
     hosts: Hosts,
-    worker: Worker,
+    worker: Option<Worker>,
     store: Arc<dyn Store>,
     drain: Duration,
 }
@@ -84,33 +85,36 @@ impl Application {
         log::info!("{files} files may be open, so there may be {} streams", most_streams.in_all);
         let listener = listen(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
         let address = listener.local_addr()?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.storage.database)?);
-        // No other process has this file, so whatever runs has died with the process that ran it.
-        store.expire_all().await.with_context(|| format!("can't use {}", config.storage.database.display()))?;
+        let store = open_store(config)?;
+        if config.part == Part::Whole {
+            // No other process has this file, so whatever runs has died with the process that ran it.
+            store.expire_all().await.with_context(|| format!("can't use {}", config.storage.database.display()))?;
+        }
         let pictures = config.storage.data_dir.join("media");
         let media = MediaStore::open(pictures.clone()).with_context(|| format!("can't make the folder of the pictures, {}", pictures.display()))?;
-        let signer = Signer::new(&secret(config)?.0);
+        let signer = secret::signer(config)?;
 
         let (registry, log, wakeups) = hub(config);
         let outbox = Outbox::start(store.clone(), log.clone());
-        let provider = config.providers.build().context("can't talk to providers")?;
-        let tools = Tools {
-            store: store.clone(),
-            log: log.clone(),
-            outbox: outbox.clone(),
-            provider,
-            media: media.clone(),
-            wakeups: wakeups.clone(),
-            retention: config.queue.retention,
-            context_tokens: config.generation.context_tokens,
-            prices: Arc::new(config.usage.prices.clone()),
-            daily_limits: config.usage.daily_limits,
+        let worker = match config.part {
+            Part::Service => None,
+            Part::Whole | Part::Worker => {
+                let provider = config.providers.build().context("can't talk to providers")?;
+                let tools = Tools {
+                    store: store.clone(),
+                    log: log.clone(),
+                    outbox: outbox.clone(),
+                    provider,
+                    media: media.clone(),
+                    wakeups: wakeups.clone(),
+                    retention: config.queue.retention,
+                    context_tokens: config.generation.context_tokens,
+                    prices: Arc::new(config.usage.prices.clone()),
+                    daily_limits: config.usage.daily_limits,
+                };
+                Some(start_worker(tools, config).await?)
+            }
         };
-        for Limit { scope, most } in &config.queue.limits {
-            store.set_limit(scope.clone(), Some(*most)).await.context("can't set the limits of jobs")?;
-        }
-        let worker = Worker::start(tools, config.queue.worker).context("can't start the worker")?;
-
         let state = Data::new(State {
             store: store.clone(),
             log,
@@ -142,7 +146,10 @@ impl Application {
             request_within: config.service.request_within,
             hosts: hosts.clone(),
         };
-        let server = serve(listener, config, thread)?;
+        let server = match config.part {
+            Part::Worker => operating::serve(listener, thread.state)?,
+            Part::Whole | Part::Service => serve(listener, config, thread)?,
+        };
         Ok(Self { address, is_secure, server, state, hosts, worker, store, drain: config.service.drain })
     }
 
@@ -160,10 +167,25 @@ impl Application {
             host.do_send(Drain);
         }
         actix_rt::time::sleep(self.drain).await;
-        tokio::join!(self.server.stop(true), self.worker.stop());
+        tokio::join!(self.server.stop(true), OptionFuture::from(self.worker.map(Worker::stop)));
         self.state.outbox.settle().await;
         self.store.close().await;
     }
+}
+
+/// Opens the store that the settings name, and brings its tables up to date.
+///
+/// # Errors
+/// Where it can't be used.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(SqliteStore::open(&config.storage.database)?))
+}
+
+async fn start_worker(tools: Tools, config: &Config) -> Result<Worker> {
+    for Limit { scope, most } in &config.queue.limits {
+        tools.store.set_limit(scope.clone(), Some(*most)).await.context("can't set the limits of jobs")?;
+    }
+    Worker::start(tools, config.queue.worker).context("can't start the worker")
 }
 
 /// The registry and the log, each of which knows the other; and what wakes workers, here or everywhere.
@@ -282,30 +304,6 @@ fn http(
             }))
         }
     })
-}
-
-/// The secret given, or the one in the data folder, which is made where there is none.
-fn secret(config: &Config) -> Result<Secret> {
-    if let Some(secret) = &config.storage.secret {
-        return Ok(secret.clone());
-    }
-    let path = config.storage.data_dir.join("secret");
-    match std::fs::read(&path) {
-        Ok(secret) if secret.len() >= 32 => Ok(Secret(secret)),
-        Ok(_) => anyhow::bail!("{} is too short to be a secret; remove it to have a new one made", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_secret(&path),
-        Err(error) => Err(error).with_context(|| format!("can't read {}", path.display())),
-    }
-}
-
-fn make_secret(path: &Path) -> Result<Secret> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-
-    let secret: [u8; 32] = rand::random();
-    let mut file =
-        std::fs::File::options().write(true).create_new(true).mode(0o600).open(path).with_context(|| format!("can't make {}", path.display()))?;
-    file.write_all(&secret).and_then(|()| file.sync_all()).with_context(|| format!("can't write {}", path.display()))?;
-    Ok(Secret(secret.to_vec()))
 }
 
 /// Raises the limit of open files as far as it goes, and says how far that is.

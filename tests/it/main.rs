@@ -9,6 +9,7 @@ mod browser;
 mod browser_personas;
 mod cancel;
 mod chat;
+mod commands;
 mod crash;
 mod delivery;
 mod delivery_check;
