@@ -17,7 +17,7 @@ LABEL org.opencontainers.image.title="Persona Community" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 RUN groupadd --gid 10001 persona \
     && useradd --uid 10001 --gid persona --no-create-home --home-dir /data --shell /usr/sbin/nologin persona \
-    && install -d -o persona -g persona -m 0750 /data
+    && install -d -o persona -g persona -m 0750 /data /data/media
 # Whom to trust when an AI provider is called over TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /persona/target/release/persona /usr/local/bin/persona
