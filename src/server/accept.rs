@@ -130,10 +130,7 @@ impl Entrance {
         let Some(admitted) = events::admit(&self.state, &asked.headers, &asked.query, address.map(|address| address.ip())) else {
             return Ok(Some(socket));
         };
-        let mut head = [0; first::MAX_HEAD];
-        if socket.try_read(&mut head[..asked.length])? != asked.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        take(&socket, asked.length)?;
         let outlet = Outlet::Socket(Socket::new(OwnedFd::from(socket.into_std()?))?);
         self.host.do_send(Open(admitted.opening(&self.state, outlet)));
         tokio::task::yield_now().await;
@@ -161,6 +158,12 @@ fn look(socket: &TcpStream) -> io::Result<First> {
     }
 }
 
+/// Takes what was looked at. Apart, as a buffer that lives on while its task waits makes every task that waits as large.
+fn take(socket: &TcpStream, length: usize) -> io::Result<()> {
+    let mut head = [0; first::MAX_HEAD];
+    if socket.try_read(&mut head[..length])? == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
 /// A client that is gone without a word is found by the kernel. What it refuses is not needed to serve.
 fn tune(socket: &TcpStream) {
     let socket = SockRef::from(socket);
@@ -173,5 +176,20 @@ fn tune(socket: &TcpStream) {
     ];
     for error in tuned.into_iter().filter_map(Result::err) {
         log::debug!("a socket option is not to be had: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F: Future>(_: impl FnOnce(&'a Entrance, TcpStream) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_socket_on_its_way_is_small() {
+        // It is part of what every connection to the HTTP layer holds for as long as it lasts.
+        assert!(size(Entrance::accept) <= 4096, "{} bytes", size(Entrance::accept));
     }
 }
