@@ -42,6 +42,15 @@ pub struct Request {
     pub is_over_daily_limit: bool,
 }
 
+impl Request {
+    /// Whether its jobs are too many for a user who has so many waiting. Whoever has none may have as many as one room answers
+    /// with, however low the limit is.
+    #[must_use]
+    pub fn has_too_many_jobs(&self, waiting: usize) -> bool {
+        self.max_waiting > 0 && waiting > 0 && !self.jobs.is_empty() && waiting.saturating_add(self.jobs.len()) > self.max_waiting
+    }
+}
+
 /// What became of a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {

@@ -61,5 +61,6 @@ mod support;
 mod tls;
 mod typing;
 mod usage;
+mod usage_kept;
 mod vanished;
 mod verifier;

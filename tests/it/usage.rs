@@ -1,13 +1,5 @@
 //! Usage: what is counted of whom, and what a day allows.
 
-use std::time::Duration;
-
-use persona_community::{
-    id::{UserId, WorkerId},
-    job::{NewJob, State, Work},
-    store::{Conclusion, Ending, QueueStore as _, SqliteStore, Then, UsageEntry, UsageStore as _},
-    usage::{Amount, Day},
-};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -281,29 +273,4 @@ async fn the_page_of_usage_tells_of_every_field() {
         found
     };
     assert_eq!(names(&report), names(&example));
-}
-
-#[tokio::test]
-async fn what_an_attempt_has_used_counts_once_and_under_its_fence_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap();
-    let (worker, user): (WorkerId, UserId) = (WorkerId::new(), "u_1".parse().unwrap());
-    store.enqueue(vec![NewJob::new(user.clone(), Work::Noop {})]).await.unwrap();
-    let claim = async || store.claim(worker, 1, Duration::from_secs(30)).await.unwrap().jobs.pop().unwrap().fence;
-    let conclude = async |fence, then| {
-        let amount = Amount { calls: 1, output_tokens: 10, ..Amount::default() };
-        let entry = UsageEntry { user: user.clone(), provider: "p".into(), model: "m".into(), amount };
-        let held = store.conclude(worker, vec![Conclusion { fence, then, usage: vec![entry] }]).await.unwrap();
-        (held[0], store.used_by(&user, Day::today()).await.unwrap().output_tokens)
-    };
-    let end = || Then::End(Box::new(Ending { state: State::Completed, result: None, error: None, message: None, outgoing: None }));
-
-    let first = claim().await;
-    assert_eq!(conclude(first, Then::GiveBack).await, (true, 10));
-    let second = claim().await;
-    assert_eq!(conclude(first, end()).await, (false, 10));
-    assert_eq!(conclude(second, Then::Retry { pause: Duration::ZERO, error: "it failed".into(), crash: false }).await, (true, 20));
-    let third = claim().await;
-    assert_eq!(conclude(third, end()).await, (true, 30));
-    assert_eq!(conclude(third, end()).await, (false, 30));
 }

@@ -88,7 +88,7 @@ async fn refuse_too_many(connection: &AsyncPgConnection, requests: &[Request], o
             continue;
         }
         let waits = waiting.entry(request.user.clone()).or_default();
-        if *waits >= request.max_waiting {
+        if request.has_too_many_jobs(*waits) {
             *outcome = Some(Accepted::TooManyJobs);
             refused.extend(request.idempotency.as_ref().map(|asked| (&request.user, asked)));
         } else {

@@ -8,7 +8,6 @@ use diesel::{
 
 use super::{AVAILABLE, SCHEDULED, priority_number};
 use crate::{
-    id::UserId,
     job::{AGING, NewJob},
     store::{
         Accepted, Request,
@@ -34,7 +33,7 @@ pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Requ
     if request.is_over_daily_limit {
         return Ok(Accepted::OverDailyLimit);
     }
-    if has_too_many(connection, &request.user, request.jobs.len(), request.max_waiting)? {
+    if has_too_many(connection, request)? {
         return Ok(Accepted::TooManyJobs);
     }
     if let Some(asked) = &request.idempotency {
@@ -50,14 +49,13 @@ pub(in super::super) fn accept(connection: &mut SqliteConnection, request: &Requ
     Ok(Accepted::New)
 }
 
-/// Whether `more` would be too many. Whoever has none waiting may have as many as one room answers with.
-fn has_too_many(connection: &mut SqliteConnection, user: &UserId, more: usize, max: usize) -> Result<bool, Error> {
-    if max == 0 || more == 0 {
+fn has_too_many(connection: &mut SqliteConnection, request: &Request) -> Result<bool, Error> {
+    if request.max_waiting == 0 || request.jobs.is_empty() {
         return Ok(false);
     }
-    let waiting: i64 = job::table.filter(job::user_id.eq(user.as_str())).filter(job::state.lt(super::RUNNING)).count().get_result(connection)?;
-    let whole = waiting.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
-    Ok(waiting > 0 && whole > i64::try_from(max).unwrap_or(i64::MAX))
+    let of_user = job::table.filter(job::user_id.eq(request.user.as_str()));
+    let waiting: i64 = of_user.filter(job::state.lt(super::RUNNING)).count().get_result(connection)?;
+    Ok(request.has_too_many_jobs(usize::try_from(waiting).unwrap_or(usize::MAX)))
 }
 
 /// Says whether it is new.
