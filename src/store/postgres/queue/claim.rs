@@ -12,7 +12,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{PostgresStore, begin, duration, now, shards, worker_uuid};
+use super::{PostgresStore, begin, duration, now, shards, sight::ALL, worker_uuid};
 use crate::{
     id::WorkerId,
     job::AGING,
@@ -139,13 +139,14 @@ const NEXT: &str = concat!(
 );
 
 /// How long until there may be something to do: none, where there is something now, as the wake-up for it may have been lost.
-pub(super) async fn next_look(connection: &AsyncPgConnection, worker: WorkerId, overlap: i64) -> Result<Option<Duration>, Error> {
+/// It looks from the very beginning, as who is idle claims nothing that would.
+pub(super) async fn next_look(connection: &AsyncPgConnection, worker: WorkerId) -> Result<Option<Duration>, Error> {
     let asked = statement::<Nullable<BigInt>>(NEXT).bind::<Array<SmallInt>, _>(shards()).bind::<SqlUuid, _>(worker_uuid(worker));
     let later = async {
         let mut connection = connection;
         asked.get_result::<Option<i64>>(&mut connection).await
     };
-    let (places, later) = both(look(connection, overlap), later).await?;
+    let (places, later) = both(look(connection, ALL), later).await?;
     Ok(if places.is_empty() { later.map(duration) } else { Some(Duration::ZERO) })
 }
 

@@ -227,8 +227,7 @@ impl QueueStore for PostgresStore {
     }
 
     async fn next_look(&self, worker: WorkerId) -> Result<Option<Duration>, StoreError> {
-        let overlap = self.sight.overlap();
-        self.statements(async move |connection, _| claim::next_look(connection, worker, overlap).await).await
+        self.statements(async move |connection, _| claim::next_look(connection, worker).await).await
     }
 
     async fn progress(&self, worker: WorkerId, fence: Fence, percent: u8, note: &str) -> Result<bool, StoreError> {

@@ -12,7 +12,7 @@ use std::{
 /// How many turns a look reaches back.
 const OVERLAP: i64 = 16;
 /// To the very beginning.
-const ALL: i64 = 1 << 60;
+pub(super) const ALL: i64 = 1 << 60;
 /// How often.
 const ALL_EVERY: Duration = Duration::from_secs(1);
 
