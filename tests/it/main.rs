@@ -40,6 +40,7 @@ mod provider_refusals;
 mod provider_soak;
 mod provider_streams;
 mod providers;
+mod queue_faults;
 mod queue_limits;
 mod queue_model;
 mod queue_plans;

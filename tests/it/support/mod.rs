@@ -11,6 +11,7 @@ pub mod installation;
 pub mod liar;
 pub mod log;
 pub mod person;
+pub mod pgwire;
 pub mod postgres;
 pub mod provider;
 pub mod queue;
