@@ -5,6 +5,7 @@
 //!         │                               ▲ real HTTP over loopback
 //!         └──────────────────starts──▶ load: this program again, so that what it costs is counted apart
 //! ```
+//! [`queue`] has the real queue and workers in this process and asks no server.
 //! The parent ([`hub`], [`post`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
 //! fails only where a figure would be void. Refuses to look inside the server: whatever it measures, a client could.
 
@@ -13,12 +14,16 @@ mod load;
 mod post;
 mod process;
 mod providers;
+mod queue;
 mod report;
 mod server;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
 
 /// What can be measured.
 #[derive(Debug, Subcommand)]
@@ -29,6 +34,14 @@ pub enum Bench {
     Post(post::Options),
     /// Streams of providers read, many at once: delay, processor time and memory, beside a bare loop
     Providers(providers::Options),
+    /// Jobs that do nothing: how many the queue takes and does, and how long one waits
+    Queue(queue::Options),
+    /// A further worker of that benchmark
+    #[command(hide = true)]
+    QueueWorker {
+        /// Jobs that it runs at once
+        slots: usize,
+    },
     /// The process that makes the load of the others
     #[command(hide = true)]
     Load {
@@ -63,6 +76,8 @@ impl Bench {
             Self::Hub(options) => runtime.block_on(unless_stopped(hub::run(options))),
             Self::Post(options) => runtime.block_on(unless_stopped(post::run(options))),
             Self::Providers(options) => runtime.block_on(unless_stopped(providers::run(options))),
+            Self::Queue(options) => LocalSet::new().block_on(&runtime, unless_stopped(queue::run(options))),
+            Self::QueueWorker { slots } => LocalSet::new().block_on(&runtime, unless_stopped(queue::work(slots))),
             Self::Load { plan } => runtime.block_on(load::run(&plan)),
         }
     }

@@ -26,7 +26,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &["log", "store", "media", "outbox", "realtime", "worker::ending"]),
     ("config", &["log", "store::Limit", "store::Scope", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
-    ("bench", &["providers", "server"]),
+    // Of the store and the worker only the benchmark of the queue, which measures them without the service before them.
+    ("bench", &["server", "providers", "store", "worker", "log", "media", "outbox"]),
     ("check", &["log::Position", "realtime::cursor"]),
     ("cli", &["providers", "config", "server", "bench", "check"]),
     ("main", &["cli"]),
