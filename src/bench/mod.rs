@@ -3,12 +3,15 @@
 //! ```text
 //! persona bench hub │ post │ providers ──starts──▶ server: this program on a data folder and a port of its own
 //!         │                               ▲ real HTTP over loopback
+//!         │                               │ or the floor, a bare loop of send() (bare)
 //!         └──────────────────starts──▶ load: this program again, so that what it costs is counted apart
 //! ```
 //! [`queue`] has the real queue and workers in this process and asks no server.
-//! The parent ([`hub`], [`post`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
+//! The parent ([`hub`], [`held`], [`post`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
 //! fails only where a figure would be void. Refuses to look inside the server: whatever it measures, a client could.
 
+mod bare;
+mod held;
 mod hub;
 mod load;
 mod post;
@@ -30,6 +33,8 @@ use tokio::{
 pub enum Bench {
     /// Chat messages told to many event streams: deliveries, latency, and what they cost the server
     Hub(hub::Options),
+    /// Event streams over HTTP/2 that are held: memory
+    Held(held::Options),
     /// Chat messages taken: how many a second are durable and acknowledged
     Post(post::Options),
     /// Streams of providers read, many at once: delay, processor time and memory, beside a bare loop
@@ -41,6 +46,12 @@ pub enum Bench {
     QueueWorker {
         /// Jobs that it runs at once
         slots: usize,
+    },
+    /// The loop of `send()` that the hub is measured against
+    #[command(hide = true)]
+    Bare {
+        /// Threads that send
+        threads: usize,
     },
     /// The process that makes the load of the others
     #[command(hide = true)]
@@ -74,10 +85,12 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match self {
             Self::Hub(options) => runtime.block_on(unless_stopped(hub::run(options))),
+            Self::Held(options) => runtime.block_on(unless_stopped(held::run(options))),
             Self::Post(options) => runtime.block_on(unless_stopped(post::run(options))),
             Self::Providers(options) => runtime.block_on(unless_stopped(providers::run(options))),
             Self::Queue(options) => LocalSet::new().block_on(&runtime, unless_stopped(queue::run(options))),
             Self::QueueWorker { slots } => LocalSet::new().block_on(&runtime, unless_stopped(queue::work(slots))),
+            Self::Bare { threads } => bare::run(threads),
             Self::Load { plan } => runtime.block_on(load::run(&plan)),
         }
     }

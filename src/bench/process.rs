@@ -1,6 +1,7 @@
 //! A process that was started for a benchmark, and what Linux says it has used. Refuses to outlive its owner.
 
 use std::{
+    iter::Sum,
     ops::Sub,
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
@@ -49,19 +50,29 @@ impl Process {
         self.output.next_line().await?.context("a process of the benchmark ended early")
     }
 
-    /// What it has used so far, all its threads.
-    pub fn cpu(&self) -> Result<Cpu> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
-        parse_cpu(&stat, rustix::param::clock_ticks_per_second()).with_context(|| format!("{path} is unreadable"))
+    /// Which one it is.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
-    /// The memory it holds, in KiB.
-    pub fn resident_kib(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
-        parse_resident(&status).with_context(|| format!("{path} is unreadable"))
+    /// What it has used so far, all its threads.
+    pub fn cpu(&self) -> Result<Cpu> {
+        cpu_of(self.id())
     }
+}
+
+/// What a process has used so far, all its threads.
+pub fn cpu_of(process: u32) -> Result<Cpu> {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    parse_cpu(&stat, rustix::param::clock_ticks_per_second()).with_context(|| format!("{path} is unreadable"))
+}
+
+/// The memory a process holds, in KiB.
+pub fn resident_kib_of(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
+    parse_resident(&status).with_context(|| format!("{path} is unreadable"))
 }
 
 impl Drop for Process {
@@ -76,6 +87,13 @@ impl Cpu {
     /// Both together.
     pub fn all(self) -> Duration {
         self.user + self.system
+    }
+}
+
+impl Sum for Cpu {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let nothing = Self { user: Duration::ZERO, system: Duration::ZERO };
+        all.fold(nothing, |sum, cpu| Self { user: sum.user + cpu.user, system: sum.system + cpu.system })
     }
 }
 

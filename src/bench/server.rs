@@ -1,22 +1,28 @@
-//! The server that is measured: the real program, with its limits off, on a data folder that goes with it.
+//! The server that is measured: the real program, with its limits off, on a data folder that goes with it; or what it is
+//! measured against.
 
 use std::{
     net::SocketAddr,
-    ops::Deref,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Common, load::client::Client, process::Process};
+use super::{
+    Common,
+    load::client::Client,
+    process::{Cpu, Process, cpu_of, resident_kib_of},
+};
 
-/// A running server. Gone, with all it kept, when it is dropped.
+/// A running server. Gone, with all it kept, when it is dropped, unless somebody else has started it.
 pub struct Server {
-    process: Process,
+    /// The processes that do its work.
+    ids: Vec<u32>,
     /// Where it listens.
     pub address: SocketAddr,
+    _process: Option<Process>,
     // After the process, as fields are dropped in order.
-    _folder: Folder,
+    _folder: Option<Folder>,
 }
 
 struct Folder(PathBuf);
@@ -24,6 +30,15 @@ struct Folder(PathBuf);
 impl Server {
     /// Starts a server and waits until it accepts connections.
     pub async fn start(common: &Common, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::with(common, &[], settings).await
+    }
+
+    /// Starts one that encrypts.
+    pub async fn secure(common: &Common) -> Result<Self> {
+        Self::with(common, &["--dev-tls"], &[]).await
+    }
+
+    async fn with(common: &Common, flags: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
         let folder = Folder::make(&common.folder)?;
         let data = folder.0.to_str().context("the folder's name is not UTF-8")?;
         let threads = common.http_threads.to_string();
@@ -35,11 +50,34 @@ impl Server {
             ("PERSONA_MAX_STREAMS_PER_ADDRESS", "0"),
             ("RUST_LOG", "warn"),
         ];
-        let mut process = Process::start(&[], &[&fixed, settings].concat())?;
+        Self::of(Process::start(flags, &[&fixed, settings].concat())?, Some(folder)).await
+    }
+
+    /// Starts a bare loop of `send()` instead, with as many threads.
+    pub async fn bare(common: &Common) -> Result<Self> {
+        Self::of(Process::start(&["bench", "bare", &common.http_threads.to_string()], &[])?, None).await
+    }
+
+    /// One that runs already, in these processes.
+    pub fn running(address: SocketAddr, ids: Vec<u32>) -> Self {
+        Self { ids, address, _process: None, _folder: None }
+    }
+
+    async fn of(mut process: Process, folder: Option<Folder>) -> Result<Self> {
         let line = process.line().await.context("the server does not start")?;
-        let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        let address = line.strip_prefix("listening on http").and_then(|url| url.trim_start_matches(['s', ':', '/']).parse().ok());
         let address = address.with_context(|| format!("the server says {line:?} where its address should be"))?;
-        Ok(Self { process, address, _folder: folder })
+        Ok(Self { ids: vec![process.id()], address, _process: Some(process), _folder: folder })
+    }
+
+    /// What it has used so far.
+    pub fn cpu(&self) -> Result<Cpu> {
+        self.ids.iter().map(|id| cpu_of(*id)).sum()
+    }
+
+    /// The memory it holds, in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        self.ids.iter().map(|id| resident_kib_of(*id)).sum()
     }
 
     /// One of the figures that the server tells about itself.
@@ -50,14 +88,6 @@ impl Server {
         let text = client.answer();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.with_context(|| format!("the server does not tell {name}"))
-    }
-}
-
-impl Deref for Server {
-    type Target = Process;
-
-    fn deref(&self) -> &Process {
-        &self.process
     }
 }
 

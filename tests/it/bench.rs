@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs `persona bench` with these words, and gives the object it ends with.
 fn bench(words: &[&str]) -> Value {
@@ -18,7 +18,20 @@ fn bench(words: &[&str]) -> Value {
 #[test]
 fn the_hub_tells_every_message_to_every_stream() {
     let figures = bench(&["hub", "--streams", "20", "--rate", "20", "--seconds", "1"]);
-    assert!(figures["deliveries"].as_u64().is_some_and(|count| count > 0 && count % 20 == 0), "{figures}");
+    for figures in [&figures, &figures["floor"]] {
+        assert_eq!((&figures["deliveries"], &figures["missed"]), (&json!(20 * 20), &json!(0)), "{figures}");
+    }
+    let figures =
+        bench(&["hub", "--streams", "6", "--users", "2", "--rooms", "6", "--rooms-each", "2", "--burst", "12", "--rate", "12", "--seconds", "1"]);
+    assert_eq!((&figures["deliveries"], &figures["floor"]), (&json!(6 * 2 * 2), &json!(null)), "{figures}");
+}
+
+#[test]
+fn streams_over_http2_are_held_plain_and_encrypted() {
+    for words in [&["held"][..], &["held", "--tls"]] {
+        let figures = bench(&[words, &["--streams", "6", "--per-connection", "3"]].concat());
+        assert!(figures["resident_kib_idle"].as_u64().is_some_and(|memory| memory > 0), "{figures}");
+    }
 }
 
 #[test]

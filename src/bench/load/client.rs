@@ -15,16 +15,19 @@ use tokio::{
 
 use super::http::{Part, Reader};
 
-/// So many connections come from one address, as it has some 28,000 ports.
-const AN_ADDRESS: usize = 10_000;
+/// So many connections come from one address: it has some 28,000 ports, and those of connections that are gone are not free
+/// for a minute.
+const AN_ADDRESS: usize = 2_000;
 /// So many connections sign users in at once.
 const SIGNING_IN: usize = 16;
 
 /// A socket to the server: the `index`-th, which says from where.
 pub async fn connect(server: SocketAddr, index: usize) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    let last = u8::try_from(1 + index / AN_ADDRESS).context("there are no loopback addresses for so many connections")?;
-    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).context("no port is left")?;
+    let third = u8::try_from(index / AN_ADDRESS).context("there are no loopback addresses for so many connections")?;
+    // The next run has addresses of its own.
+    let second = (1 + std::process::id() % 250) as u8;
+    socket.bind((Ipv4Addr::new(127, second, third, 1), 0).into()).context("no port is left")?;
     let stream = socket.connect(server).await.context("the server takes no connection")?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -5,7 +5,9 @@
 //! nothing. Refuses to look at `/proc`: what the server spends is the parent's to say.
 
 pub mod client;
+pub mod dialect;
 pub mod fake;
+pub mod held;
 mod histogram;
 mod http;
 pub mod posts;
@@ -29,6 +31,7 @@ pub enum Plan {
     Posts(posts::Plan),
     Fake(fake::Plan),
     Texts(texts::Plan),
+    Held(held::Plan),
 }
 
 /// A stage of which nothing needs telling.
@@ -70,6 +73,7 @@ pub async fn run(plan: &str) -> Result<()> {
         Plan::Posts(plan) => posts::run(plan).await,
         Plan::Fake(plan) => fake::run(plan).await,
         Plan::Texts(plan) => tokio::task::LocalSet::new().run_until(texts::run(plan)).await,
+        Plan::Held(plan) => held::run(plan).await,
     }
 }
 

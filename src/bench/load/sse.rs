@@ -7,6 +7,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     client::find,
+    dialect::Dialect,
     http::{Part, Reader},
 };
 
@@ -43,14 +44,22 @@ impl Mark {
 }
 
 /// One stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
+    dialect: Dialect,
     reader: Reader,
+    /// The newest id.
+    pub last_id: String,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
 }
 
 impl Stream {
+    /// One that has not begun.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, reader: Reader::default(), last_id: String::new(), partial: Vec::new() }
+    }
+
     /// Takes what was read from the socket, and tells what it says.
     pub fn feed(&mut self, mut bytes: &[u8], mut told: impl FnMut(Line)) -> Result<()> {
         while let Some(part) = self.reader.next(&mut bytes)? {
@@ -68,21 +77,29 @@ impl Stream {
             if !line.ends_with(b"\n") {
                 self.partial.extend_from_slice(line);
             } else if self.partial.is_empty() {
-                read(line).into_iter().for_each(&mut *told);
+                self.read(line).into_iter().for_each(&mut *told);
             } else {
-                self.partial.extend_from_slice(line);
-                read(&self.partial).into_iter().for_each(&mut *told);
-                self.partial.clear();
+                let mut whole = std::mem::take(&mut self.partial);
+                whole.extend_from_slice(line);
+                self.read(&whole).into_iter().for_each(&mut *told);
+                whole.clear();
+                self.partial = whole;
             }
         }
     }
-}
 
-fn read(line: &[u8]) -> Option<Line> {
-    if line.starts_with(br#"data: {"type":"chat","#) {
-        return Mark::read(line).map(Line::Message);
+    fn read(&mut self, line: &[u8]) -> Option<Line> {
+        if let Some(data) = line.strip_prefix(b"data:") {
+            let is_chat = data.trim_ascii_start().starts_with(br#"{"type":"chat","#);
+            return if is_chat { Mark::read(line).map(Line::Message) } else { None };
+        }
+        if let Some(id) = line.strip_prefix(b"id: ") {
+            self.last_id.clear();
+            self.last_id.push_str(str::from_utf8(id).unwrap_or_default().trim_end());
+            return None;
+        }
+        self.dialect.is_ready(line).then_some(Line::Ready)
     }
-    (line == b"event: ready\n").then_some(Line::Ready)
 }
 
 #[cfg(test)]
@@ -111,7 +128,7 @@ mod tests {
         #[test]
         fn messages_are_found_however_the_bytes_are_cut(marks in prop::collection::vec((any::<u64>(), any::<u64>()), 0..8), cut in 1_usize..300) {
             let marks: Vec<Mark> = marks.into_iter().map(|(number, nanos)| Mark { number, nanos }).collect();
-            let (mut stream, mut lines) = (Stream::default(), Vec::new());
+            let (mut stream, mut lines) = (Stream::new(Dialect::Persona), Vec::new());
             for piece in answer(&marks).chunks(cut) {
                 stream.feed(piece, |line| lines.push(line)).unwrap();
             }
@@ -123,7 +140,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_refused_or_ends_is_an_error() {
         for text in ["HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] {
-            assert!(Stream::default().feed(text.as_bytes(), |_| {}).is_err(), "{text}");
+            assert!(Stream::new(Dialect::Persona).feed(text.as_bytes(), |_| {}).is_err(), "{text}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! The load of `bench hub`: many streams that read, and a few people who talk.
 //!
 //! Messages are sent when they are due, whether or not earlier ones have been answered (open loop), so that a server that
-//! stalls shows as latency and not as a lower rate. Refuses to reconnect: a stream that ends makes the run void.
+//! stalls shows as latency and not as a lower rate. In the end all are cut and come back at once, and then leave for good.
+//! Refuses to reconnect on its own account: a stream that ends makes the run void.
 
 use std::{
     cell::RefCell,
-    convert::Infallible,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     task::JoinSet,
     time::sleep_until,
 };
@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     Done,
     client::{self, Client, room},
+    dialect::Dialect,
     sse::{Line, Stream},
     stage,
     tally::{Delivered, Seen, Tally},
@@ -35,35 +36,45 @@ use super::{
 
 /// So many streams are opened at once.
 const OPENING: usize = 128;
-/// So many people talk: enough for none to wait for their last message's answer.
+/// So many people talk, and more where a burst has more messages: enough for none to wait for their last message's answer.
 const SPEAKERS: usize = 16;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Plan {
     pub server: SocketAddr,
+    pub dialect: Dialect,
     pub streams: usize,
+    /// Whose they are.
+    pub users: usize,
     pub rooms: usize,
+    /// Rooms of one stream.
+    pub rooms_each: usize,
     /// Messages a second, in all rooms together.
     pub rate: u32,
+    /// So many of them at a time.
+    pub burst: u32,
     pub seconds: u32,
     /// Of a message's content.
     pub bytes: usize,
 }
 
-/// What came of opening the streams.
+/// What came of opening the streams, for the first time or again.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Opened {
     /// From the first connection to the last `ready`.
     pub ready_seconds: f64,
 }
 
-type Readers = JoinSet<Result<Infallible>>;
+/// Each ends with its place among them and its newest id, once it is cut.
+type Readers = JoinSet<Result<(usize, String)>>;
 
 /// What all readers share.
 struct Shared {
     tally: Tally,
     opening: Semaphore,
+    cut: Notify,
+    tokens: Vec<String>,
     /// Where they read to: none of them holds it while it waits.
     buffer: RefCell<Vec<u8>>,
 }
@@ -73,37 +84,73 @@ struct Reader {
     socket: TcpStream,
     stream: Stream,
     seen: Seen,
-    rooms: u64,
     is_ready: bool,
 }
 
 /// Does the plan; streams are read on tasks of the current thread.
 pub async fn run(plan: Plan) -> Result<()> {
-    let shared = Rc::new(Shared { tally: Tally::new(plan), opening: Semaphore::new(OPENING), buffer: RefCell::new(vec![0; 64 * 1024]) });
-    let (mut readers, mut tokens) = (Readers::new(), Vec::new());
+    let speakers = SPEAKERS.max(plan.burst as usize);
+    let mut tokens = vec![String::new(); plan.users + speakers];
     stage(async {
-        tokens = client::sign_in(plan.server, plan.streams + SPEAKERS).await?;
+        if plan.dialect.has_sessions() {
+            tokens = client::sign_in(plan.server, tokens.len()).await?;
+        }
+        make_rooms(plan).await?;
         Ok(Done {})
     })
     .await?;
-    let speakers = tokens.split_off(plan.streams);
-    stage(open(plan, &shared, tokens, &mut readers)).await?;
+    let speakers = tokens.split_off(plan.users);
+    let (tally, buffer) = (Tally::new(plan), RefCell::new(vec![0; 64 * 1024]));
+    let shared = Rc::new(Shared { tally, opening: Semaphore::new(OPENING), cut: Notify::new(), tokens, buffer });
+    let mut readers = Readers::new();
+    let nobody_knows = vec![String::new(); plan.streams];
+    stage(open(plan, &shared, nobody_knows, &mut readers)).await?;
     tokio::select! {
-        error = first_error(&mut readers) => Err(error),
-        done = stage(talk(plan, &shared.tally, &speakers)) => done,
+        error = first_error(&mut readers) => return Err(error),
+        done = stage(talk(plan, &shared.tally, &speakers)) => done?,
     }
+    let ids = cut(&shared, &mut readers).await?;
+    shared.opening.add_permits(plan.streams);
+    stage(open(plan, &shared, ids, &mut readers)).await?;
+    stage(async {
+        cut(&shared, &mut readers).await?;
+        Ok(Done {})
+    })
+    .await
 }
 
-async fn open(plan: Plan, shared: &Rc<Shared>, tokens: Vec<String>, readers: &mut Readers) -> Result<Opened> {
+async fn make_rooms(plan: Plan) -> Result<()> {
+    let mut client = Client::connect(plan.server, 0).await?;
+    for request in (0..plan.rooms).filter_map(|index| plan.dialect.make_room(&room(index, plan.rooms))) {
+        let status = client.ask(request.as_bytes()).await?;
+        ensure!((200..300).contains(&status), "a room is answered with {status}: {}", client.answer());
+    }
+    Ok(())
+}
+
+/// Opens all streams, where each has been before.
+async fn open(plan: Plan, shared: &Rc<Shared>, ids: Vec<String>, readers: &mut Readers) -> Result<Opened> {
     let began = Instant::now();
-    for (index, token) in tokens.into_iter().enumerate() {
-        readers.spawn_local(read(plan, shared.clone(), index, token));
+    for (index, id) in ids.into_iter().enumerate() {
+        readers.spawn_local(read(plan, shared.clone(), index, id));
     }
     tokio::select! {
         error = first_error(readers) => return Err(error),
         () = shared.tally.all_ready(plan.streams) => {}
     }
     Ok(Opened { ready_seconds: began.elapsed().as_secs_f64() })
+}
+
+/// Cuts all streams, and gives their ids.
+async fn cut(shared: &Shared, readers: &mut Readers) -> Result<Vec<String>> {
+    shared.cut.notify_waiters();
+    let mut ids = vec![String::new(); readers.len()];
+    while let Some(ended) = readers.join_next().await {
+        let (index, id) = ended??;
+        ids[index] = id;
+    }
+    shared.tally.all_gone();
+    Ok(ids)
 }
 
 /// Why the first stream that ended did so; none should.
@@ -114,28 +161,36 @@ async fn first_error(readers: &mut Readers) -> anyhow::Error {
     }
 }
 
-async fn read(plan: Plan, shared: Rc<Shared>, index: usize, token: String) -> Result<Infallible> {
+async fn read(plan: Plan, shared: Rc<Shared>, index: usize, last_id: String) -> Result<(usize, String)> {
+    let cut = shared.cut.notified();
     let place = shared.opening.acquire().await?;
-    let mut reader = Reader::open(plan, index, &token).await?;
+    let mut reader = Reader::open(plan, index, &shared.tokens[index % plan.users], &last_id).await?;
     while !reader.is_ready {
-        poll_fn(|cx| reader.poll(cx, &shared)).await?;
+        poll_fn(|cx| reader.poll(cx, plan, &shared)).await?;
     }
     drop(place);
-    loop {
-        poll_fn(|cx| reader.poll(cx, &shared)).await?;
+    let read_on = async {
+        loop {
+            poll_fn(|cx| reader.poll(cx, plan, &shared)).await?;
+        }
+    };
+    tokio::select! {
+        error = read_on => error,
+        () = cut => Ok((index, reader.stream.last_id)),
     }
 }
 
 async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered> {
     let began = Instant::now();
+    let burst = u64::from(plan.burst);
     let speak = async |(index, token): (usize, &String)| {
         let mut client = Client::connect(plan.server, index).await?;
-        for number in (index as u64..u64::from(plan.rate) * u64::from(plan.seconds)).step_by(SPEAKERS) {
-            sleep_until((began + Duration::from_secs_f64(number as f64 / f64::from(plan.rate))).into()).await;
+        for number in (index as u64..u64::from(plan.rate) * u64::from(plan.seconds)).step_by(tokens.len()) {
+            let due = number / burst * burst;
+            sleep_until((began + Duration::from_secs_f64(due as f64 / f64::from(plan.rate))).into()).await;
             let room = room((number % plan.rooms as u64) as usize, plan.rooms);
-            let message = client::chat_message(token, &room, &tally.mark(number).content(plan.bytes), false, None);
-            let status = client.ask(&message).await?;
-            ensure!(status == 202, "a message is answered with {status}: {}", client.answer());
+            let status = client.ask(&plan.dialect.message(token, &room, &tally.mark(number).content(plan.bytes))).await?;
+            ensure!((200..300).contains(&status), "a message is answered with {status}: {}", client.answer());
         }
         anyhow::Ok(())
     };
@@ -144,17 +199,16 @@ async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered>
 }
 
 impl Reader {
-    async fn open(plan: Plan, index: usize, token: &str) -> Result<Self> {
+    async fn open(plan: Plan, index: usize, token: &str, last_id: &str) -> Result<Self> {
         let mut socket = client::connect(plan.server, index).await?;
-        let room = room(index, plan.rooms);
-        let request = format!("GET /api/events?channel={room} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let request = plan.dialect.stream(token, index, plan.rooms, plan.rooms_each, last_id);
         socket.write_all(request.as_bytes()).await?;
-        Ok(Self { socket, stream: Stream::default(), seen: Seen::default(), rooms: plan.rooms as u64, is_ready: false })
+        Ok(Self { socket, stream: Stream::new(plan.dialect), seen: Seen::default(), is_ready: false })
     }
 
     /// Reads once, and counts what has come.
-    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Result<()>> {
-        let Self { socket, stream, seen, rooms, is_ready } = self;
+    fn poll(&mut self, cx: &mut Context<'_>, plan: Plan, shared: &Shared) -> Poll<Result<()>> {
+        let Self { socket, stream, seen, is_ready } = self;
         let mut buffer = shared.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
         ready!(Pin::new(socket).poll_read(cx, &mut read))?;
@@ -162,8 +216,11 @@ impl Reader {
         if read.filled().is_empty() {
             return Poll::Ready(Err(anyhow!("the server has closed a stream")));
         }
+        // Of one room, only every so many messages come.
+        let every = if plan.rooms_each == 1 { plan.rooms as u64 } else { 1 };
         Poll::Ready(stream.feed(read.filled(), |line| match line {
-            Line::Message(mark) => shared.tally.deliver(mark, now, seen.insert(mark.number / *rooms)),
+            Line::Message(mark) => shared.tally.deliver(mark, now, seen.insert(mark.number / every)),
+            Line::Ready if *is_ready => {}
             Line::Ready => {
                 *is_ready = true;
                 shared.tally.stream_ready();

@@ -53,7 +53,8 @@ impl Tally {
         let published = plan.rate as usize * plan.seconds as usize;
         // The rooms take turns, and so do the streams.
         let of_room = |count: usize, room: usize| count / plan.rooms + usize::from(count % plan.rooms > room);
-        let wanted: usize = (0..plan.rooms).map(|room| of_room(published, room) * of_room(plan.streams, room)).sum();
+        let readers = plan.streams * plan.rooms_each;
+        let wanted: usize = (0..plan.rooms).map(|room| of_room(published, room) * of_room(readers, room)).sum();
         Self {
             since: Instant::now(),
             published: published as u64,
@@ -91,6 +92,11 @@ impl Tally {
         if self.deliveries.get() == self.wanted {
             self.changed.notify_one();
         }
+    }
+
+    /// All streams are gone: they will be counted anew.
+    pub fn all_gone(&self) {
+        self.ready.set(0);
     }
 
     /// Waits until so many streams are ready.
@@ -135,6 +141,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::load::dialect::Dialect;
 
     #[test]
     fn a_message_is_new_once() {
@@ -145,7 +152,18 @@ mod tests {
 
     #[test]
     fn every_stream_of_a_room_is_to_get_every_message_of_it() {
-        let plan = Plan { server: ([127, 0, 0, 1], 1).into(), streams: 5, rooms: 2, rate: 3, seconds: 1, bytes: 1 };
+        let plan = Plan {
+            server: ([127, 0, 0, 1], 1).into(),
+            dialect: Dialect::Persona,
+            streams: 5,
+            users: 5,
+            rooms: 2,
+            rooms_each: 1,
+            rate: 3,
+            burst: 1,
+            seconds: 1,
+            bytes: 1,
+        };
         // Streams 0, 2, 4 and messages 0, 2 are of the first room.
         assert_eq!(Tally::new(plan).wanted, 3 * 2 + 2);
     }
