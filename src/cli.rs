@@ -99,7 +99,7 @@ fn migrate(settings: &Settings) -> Result<()> {
     let config = settings.read()?;
     log_to_stderr(settings);
     actix::System::new().block_on(async {
-        server::open_store(&config)?.close().await;
+        server::open_store(&config).await?.close().await;
         println!("the database is up to date");
         Ok(())
     })

@@ -22,7 +22,7 @@ pub use self::{
     part::Part,
     queue::QueueConfig,
     service::{ServiceConfig, Tls},
-    storage::{Secret, StorageConfig},
+    storage::{Database, Secret, StorageConfig},
     streams::StreamConfig,
     usage::UsageConfig,
     wrong::ConfigError,

@@ -5,16 +5,28 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{part::Part, wrong::Wrong};
-use crate::log::{Limits, RedisAddress};
+use crate::{
+    log::{Limits, RedisAddress},
+    store::{Isolation, PostgresConfig},
+};
 
 #[derive(Debug, Clone, Args)]
 pub struct StorageSettings {
     /// Where the database, the pictures and the secret are kept
     #[arg(long = "persona-data-dir", alias = "data-dir", env = "PERSONA_DATA_DIR", default_value = "./data", value_name = "FOLDER")]
     data_dir: PathBuf,
-    /// The database; without one, SQLite in the data folder [sqlite:PATH]
-    #[arg(long, env = "DATABASE_URL", value_name = "URL")]
+    /// The database; without one, SQLite in the data folder [sqlite:PATH; for CockroachDB and PostgreSQL postgres://USER:PASSWORD@HOST:PORT/DATABASE, which may end in ?sslmode=verify-full&sslrootcert=FILE]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// The most connections to CockroachDB or PostgreSQL
+    #[arg(long = "persona-database-connections", env = "PERSONA_DATABASE_CONNECTIONS", default_value = "12", value_name = "COUNT")]
+    database_connections: String,
+    /// How long a statement, a wait for a lock and a wait for a connection may last there, in milliseconds
+    #[arg(long = "persona-database-ms", env = "PERSONA_DATABASE_MS", default_value = "10000", value_name = "MILLISECONDS")]
+    database_ms: String,
+    /// What transactions may see of each other there: read-committed, serializable, or what suits the engine
+    #[arg(long = "persona-database-isolation", env = "PERSONA_DATABASE_ISOLATION", default_value = "engine", value_name = "LEVEL")]
+    database_isolation: String,
     /// Where the event log is kept, so that several processes share it; without one, in memory [redis://HOST:PORT, rediss://…; nodes of a cluster joined by commas]
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URLS")]
     redis_url: Option<String>,
@@ -39,11 +51,20 @@ pub struct StorageSettings {
 #[derive(Debug, Clone)]
 pub struct StorageConfig {
     pub data_dir: PathBuf,
-    pub database: PathBuf,
+    pub database: Database,
     /// Where the event log is; in memory where there is none.
     pub redis: Option<RedisAddress>,
     pub secret: Option<Secret>,
     pub log: Limits,
+}
+
+/// Which database.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A file of this process alone.
+    Sqlite(PathBuf),
+    /// CockroachDB or PostgreSQL, which several processes may share.
+    Postgres(Box<PostgresConfig>),
 }
 
 /// What signs tokens. Never printed.
@@ -71,21 +92,38 @@ impl StorageSettings {
         }
     }
 
-    fn database(&self, part: Part, wrong: &mut Wrong) -> PathBuf {
+    fn database(&self, part: Part, wrong: &mut Wrong) -> Database {
         if part != Part::Whole && self.database_url.as_ref().is_none_or(|url| url.starts_with("sqlite:")) {
             wrong.say("DATABASE_URL: expected a database that all processes share; a file of SQLite is one process's alone".into());
         }
-        match &self.database_url {
-            None => self.data_dir.join("persona.sqlite"),
-            Some(url) => match url.strip_prefix("sqlite:") {
-                Some(path) if !path.is_empty() => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
-                // The URL may hold a password and is not shown.
-                _ => {
-                    wrong.say("DATABASE_URL: expected sqlite:PATH".into());
-                    PathBuf::new()
+        let connections = wrong.number(&self.database_connections, "PERSONA_DATABASE_CONNECTIONS", 2, 1000);
+        let timeout = wrong.millis(&self.database_ms, "PERSONA_DATABASE_MS", 100);
+        let isolation = match self.database_isolation.as_str() {
+            "engine" => Isolation::OfEngine,
+            "read-committed" => Isolation::ReadCommitted,
+            "serializable" => Isolation::Serializable,
+            other => {
+                wrong.add("PERSONA_DATABASE_ISOLATION", other, "engine, read-committed or serializable");
+                Isolation::OfEngine
+            }
+        };
+        let beside = Database::Sqlite(self.data_dir.join("persona.sqlite"));
+        let Some(url) = &self.database_url else { return beside };
+        match url.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => return Database::Sqlite(path.strip_prefix("//").unwrap_or(path).into()),
+            // The URL may hold a password and is not shown.
+            None if url.starts_with("postgres") => match url.parse() {
+                Ok(url) => {
+                    if part == Part::Whole && self.secret.is_none() {
+                        wrong.say("PERSONA_SECRET: missing; processes that share a database need the same one".into());
+                    }
+                    return Database::Postgres(Box::new(PostgresConfig { url, connections, timeout, isolation }));
                 }
+                Err(error) => wrong.say(format!("DATABASE_URL: {error}")),
             },
+            _ => wrong.say("DATABASE_URL: expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE".into()),
         }
+        beside
     }
 
     fn redis(&self, wrong: &mut Wrong) -> Option<RedisAddress> {

@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     api::{self, State, cast::Casts},
-    config::{Config, Part},
+    config::{Config, Database, Part},
     log::{EventLog, Listener, MemoryLog, News, RedisLog},
     media::MediaStore,
     outbox::Outbox,
@@ -48,7 +48,7 @@ use crate::{
         room::{Hear, Publish, ReadUpTo},
         watch::Watch,
     },
-    store::{Limit, SqliteStore, Store},
+    store::{Limit, PostgresStore, SqliteStore, Store},
     wake::Wakeups,
     worker::{Tools, Worker},
 };
@@ -85,10 +85,10 @@ impl Application {
         log::info!("{files} files may be open, so there may be {} streams", most_streams.in_all);
         let listener = listen(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
         let address = listener.local_addr()?;
-        let store = open_store(config)?;
-        if config.part == Part::Whole {
+        let store = open_store(config).await?;
+        if let Database::Sqlite(path) = &config.storage.database {
             // No other process has this file, so whatever runs has died with the process that ran it.
-            store.expire_all().await.with_context(|| format!("can't use {}", config.storage.database.display()))?;
+            store.expire_all().await.with_context(|| format!("can't use {}", path.display()))?;
         }
         let pictures = config.storage.data_dir.join("media");
         let media = MediaStore::open(pictures.clone()).with_context(|| format!("can't make the folder of the pictures, {}", pictures.display()))?;
@@ -177,8 +177,16 @@ impl Application {
 ///
 /// # Errors
 /// Where it can't be used.
-pub fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(SqliteStore::open(&config.storage.database)?))
+pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    match &config.storage.database {
+        Database::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+        Database::Postgres(postgres) => {
+            if config.storage.redis.is_none() {
+                log::warn!("REDIS_URL is missing: no other process may use this database, as what happens in one is not told in the other");
+            }
+            Ok(Arc::new(PostgresStore::open(postgres).await?))
+        }
+    }
 }
 
 async fn start_worker(tools: Tools, config: &Config) -> Result<Worker> {

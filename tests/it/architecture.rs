@@ -24,7 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("realtime", &["log"]),
     ("worker", &["log", "store", "media", "providers", "outbox"]),
     ("api", &["log", "store", "media", "outbox", "realtime", "worker::ending"]),
-    ("config", &["log", "store::Limit", "store::Scope", "providers", "realtime", "worker"]),
+    ("config", &["log", "store::Isolation", "store::Limit", "store::PostgresConfig", "store::Scope", "providers", "realtime", "worker"]),
     ("server", &["log", "store", "media", "providers", "outbox", "realtime", "worker", "api", "config"]),
     // Of the store and the worker only the benchmark of the queue, which measures them without the service before them.
     ("bench", &["server", "providers", "store", "worker", "log", "media", "outbox"]),

@@ -29,6 +29,7 @@ mod models;
 mod ops;
 mod personas;
 mod planted;
+mod postgres;
 mod presence;
 mod processes;
 mod provider_fuzz;

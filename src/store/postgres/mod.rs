@@ -13,6 +13,7 @@
 mod accept;
 mod fault;
 mod history;
+mod lanes;
 mod literal;
 mod migrate;
 mod outbox;
@@ -37,6 +38,7 @@ use super::{Accepted, Request, Store, StoreError};
 /// The store in a database that several processes share.
 pub struct PostgresStore {
     thread: Thread,
+    lanes: lanes::Lanes,
     sight: queue::Sight,
 }
 
@@ -49,7 +51,7 @@ impl PostgresStore {
         let pool = pool::pool(config).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let thread = Thread::start(pool)?;
         thread.call(async |pool| migrate::migrate(pool).await).await?;
-        Ok(Self { thread, sight: queue::Sight::default() })
+        Ok(Self { thread, lanes: lanes::Lanes::default(), sight: queue::Sight::default() })
     }
 
     /// Ends what is under way and lets go of all connections; later calls fail.
@@ -79,9 +81,7 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn accept(&self, request: Request) -> Result<Accepted, StoreError> {
-        let requests = [request];
-        let accepted = self.transaction(async move |connection, doubt| accept::accept_all(connection, &requests, doubt).await).await?;
-        accepted.into_iter().next().ok_or(StoreError::Closed)
+        self.lanes.accept(&self.thread, request).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

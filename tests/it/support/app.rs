@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::DEADLINE;
+use super::{DEADLINE, postgres::Database};
 
 /// A server, made with settings.
 pub struct Builder {
@@ -21,6 +21,7 @@ pub struct Builder {
     /// The command that starts the program, where it is not started directly.
     through: Vec<String>,
     folder: Arc<TempDir>,
+    database: Option<Arc<Database>>,
 }
 
 /// A running server. Killed when it is dropped.
@@ -35,6 +36,18 @@ pub struct App {
     settings: Vec<(String, String)>,
     flags: Vec<String>,
     through: Vec<String>,
+    database: Option<Arc<Database>>,
+}
+
+/// What servers stand on that a test gives no database: `PERSONA_TEST_ENGINE`, which is sqlite, postgres or serializable.
+#[expect(clippy::disallowed_methods, reason = "it is the tests' own setting, and none of the program's")]
+fn isolation() -> Option<&'static str> {
+    match std::env::var("PERSONA_TEST_ENGINE").as_deref() {
+        Err(_) | Ok("sqlite") => None,
+        Ok("postgres") => Some("read-committed"),
+        Ok("serializable") => Some("serializable"),
+        Ok(other) => panic!("PERSONA_TEST_ENGINE: {other}?"),
+    }
 }
 
 impl App {
@@ -59,8 +72,20 @@ impl App {
             ("PERSONA_STOP_SECONDS", "2"),
             ("RUST_LOG", "info"),
         ];
-        let settings = defaults.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Builder { settings, flags: Vec::new(), through: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+        let isolation = isolation().filter(|_| settings.iter().all(|(name, _)| *name != "DATABASE_URL"));
+        let database = isolation.map(|_| Arc::new(Database::new()));
+        // A lease is what a killed server's jobs wait for, where its database outlives it.
+        let shared = database.iter().flat_map(|database| {
+            [
+                ("DATABASE_URL", database.url.as_str()),
+                ("PERSONA_DATABASE_ISOLATION", isolation.unwrap_or_default()),
+                ("PERSONA_LEASE_SECONDS", "2"),
+                ("PERSONA_SECRET", "a-secret-of-the-tests-that-everybody-may-know"),
+            ]
+        });
+        let all = defaults.into_iter().chain(shared).chain(settings.iter().copied());
+        let settings = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Builder { settings, flags: Vec::new(), through: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()), database }
     }
 
     /// Its data folder.
@@ -110,7 +135,7 @@ impl App {
     fn builder_at_its_address(&self) -> Builder {
         let listen = ("PERSONA_LISTEN".to_owned(), self.address.to_string());
         let settings = self.settings.iter().cloned().chain([listen]).collect();
-        Builder { settings, flags: self.flags.clone(), through: self.through.clone(), folder: self.folder.clone() }
+        Builder { settings, flags: self.flags.clone(), through: self.through.clone(), folder: self.folder.clone(), database: self.database.clone() }
     }
 
     /// Starts it again on the same data, at the same address, after it has ended.
@@ -210,7 +235,8 @@ impl Builder {
             return Err(log.lock().unwrap().clone());
         };
         let address = url.split("://").nth(1).unwrap().parse().unwrap();
-        Ok(App { child, address, url, log, folder: self.folder, settings: self.settings, flags: self.flags, through: self.through })
+        let Self { settings, flags, through, folder, database } = self;
+        Ok(App { child, address, url, log, folder, settings, flags, through, database })
     }
 }
 

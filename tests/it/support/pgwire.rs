@@ -53,6 +53,7 @@ struct State {
     fate: Option<Fate>,
     heard: Vec<String>,
     mishaps: usize,
+    conflicts: usize,
     is_away: bool,
 }
 
@@ -123,6 +124,11 @@ impl Proxy {
         self.shared.state.lock().unwrap().heard.clone()
     }
 
+    /// How often the server itself has refused a statement with 40001.
+    pub fn conflicts(&self) -> usize {
+        self.shared.state.lock().unwrap().conflicts
+    }
+
     /// How much has gone wrong.
     pub fn mishaps(&self) -> usize {
         self.shared.state.lock().unwrap().mishaps
@@ -130,6 +136,12 @@ impl Proxy {
 }
 
 impl Shared {
+    /// Notes what the server has refused by itself.
+    fn note(&self, answered: &[u8]) {
+        let is_conflict = answered.windows(6).any(|bytes| bytes == b"C40001");
+        self.state.lock().unwrap().conflicts += usize::from(is_conflict);
+    }
+
     fn decide(&self, sql: &str) -> Option<Mishap> {
         let mut state = self.state.lock().unwrap();
         state.heard.push(sql.to_owned());
@@ -158,7 +170,7 @@ async fn serve(client: TcpStream, target: SocketAddr, shared: &Shared) -> std::i
     loop {
         let request = Request::read(&mut from_client, &mut prepared).await?;
         let mishap = request.sql.as_deref().and_then(|sql| shared.decide(sql));
-        if handle(request, mishap, &mut to_server, &mut from_server, &mut to_client).await?.is_none() {
+        if handle(request, mishap, shared, &mut to_server, &mut from_server, &mut to_client).await?.is_none() {
             return Ok(());
         }
     }
@@ -168,6 +180,7 @@ async fn serve(client: TcpStream, target: SocketAddr, shared: &Shared) -> std::i
 async fn handle(
     request: Request,
     mishap: Option<Mishap>,
+    shared: &Shared,
     to_server: &mut OwnedWriteHalf,
     from_server: &mut OwnedReadHalf,
     to_client: &mut OwnedWriteHalf,
@@ -191,6 +204,7 @@ async fn handle(
         return Ok(None);
     }
     let answered = answer(from_server).await?;
+    shared.note(&answered);
     if mishap == Some(Mishap::CutAfter) {
         return Ok(None);
     }
