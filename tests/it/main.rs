@@ -13,6 +13,7 @@ mod commands;
 mod crash;
 mod delivery;
 mod delivery_check;
+mod dialect;
 mod documentation;
 mod faults_redis;
 mod flows;

@@ -1,6 +1,6 @@
 //! A shared database to which the way breaks, and in which others get in the way: nothing is lost, nothing done twice.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use persona_community::{
@@ -30,8 +30,7 @@ const SECRET: &str = "a-secret-of-the-tests-that-everybody-may-know";
 /// A way to a database of a test's own.
 async fn way() -> (Database, Proxy) {
     let database = Database::new();
-    let address: SocketAddr = database.url.rsplit('@').next().unwrap().split('/').next().unwrap().parse().unwrap();
-    let proxy = Proxy::start(address).await;
+    let proxy = Proxy::start(database.address()).await;
     (database, proxy)
 }
 
@@ -65,7 +64,7 @@ async fn while_the_database_is_away_posts_are_refused_for_now_and_streams_stay_a
 }
 
 /// A message of Ada's that asks for something to be done.
-fn request(content: &str, key: Option<&str>) -> Request {
+pub fn request(content: &str, key: Option<&str>) -> Request {
     let (user, channel, id): (UserId, Channel, _) = ("ada".parse().unwrap(), GENERAL.parse().unwrap(), MessageId::new());
     let said = ChatMessage {
         id,

@@ -35,7 +35,7 @@ const FILL: &str = "
     insert into outbox (shard, id, event) select n % 16, gen_random_uuid(), '{}' from generate_series(1, 5000) n";
 
 /// Has every statement of the queue sent at least once.
-async fn do_everything(store: &dyn Store) {
+pub async fn do_everything(store: &dyn Store) {
     let (ada, worker, other) = (id("ada"), WorkerId::new(), WorkerId::new());
     let idempotency = Some(Idempotency { key: "key".into(), fingerprint: [1; 32], response: String::new() });
     let request = Request {

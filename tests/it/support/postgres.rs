@@ -1,6 +1,6 @@
 //! A database of a test's own, on the server that `tests/run` starts.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use persona_community::store::{Isolation, PostgresConfig, PostgresStore};
 use tokio_postgres::{Client, NoTls};
@@ -57,6 +57,11 @@ impl Database {
         let name = format!("test_{}", uuid::Uuid::new_v4().simple());
         admin.batch_execute(&format!("create database {name} {how}")).await.unwrap();
         Self { url: format!("{}/{name}", server()), name }
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.url.rsplit('@').next().unwrap().split('/').next().unwrap().parse().unwrap()
     }
 
     /// Talks with it.
