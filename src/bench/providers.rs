@@ -132,8 +132,8 @@ async fn measure(plan: texts::Plan, server: Option<&Server>) -> Result<Figures> 
     let mut load = Load::start(&Plan::Texts(plan))?;
     let Done {} = load.stage().await?;
     let alone: Measured = load.stage().await?;
-    let spent = |load: &Load| server.map_or_else(|| load.cpu(), |server| server.cpu());
-    let resident = |load: &Load| server.map_or_else(|| load.resident_kib(), |server| server.resident_kib());
+    let spent = |load: &Load| server.map_or_else(|| load.cpu(), Server::cpu);
+    let resident = |load: &Load| server.map_or_else(|| load.resident_kib(), Server::resident_kib);
     let (cpu, kib) = (spent(&load)?, resident(&load)?);
     let first: Measured = load.stage().await?;
     let running = resident(&load)?;

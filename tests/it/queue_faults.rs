@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use persona_community::{
     id::WorkerId,
     job::{Fence, NewJob, State},
-    store::{Conclusion, PostgresStore, QueueAdmin as _, QueueStore as _, QueueUpkeep as _, Stopping, Store as _, Then},
+    store::{Conclusion, PostgresStore, QueueAdmin as _, QueueStore as _, QueueUpkeep as _, Stopping, Then},
     timestamp::Timestamp,
 };
 

@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::histogram::Latency;
-use super::process::{Cpu, Process};
+use super::process::{Cpu, Process, resident_kib_of};
 
 /// What a load process is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Load {
 
     /// The memory it holds, in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
-        self.0.resident_kib()
+        resident_kib_of(self.0.id())
     }
 }
 

@@ -240,12 +240,15 @@ pub fn with_leases(call: Call, source: &Source, leases: &str, people: &str) -> C
     call.with(leases).with(people).with(millis(KEPT.saturating_sub(COUNTS))).with(source.ttl)
 }
 
+/// What a script tells of one process: which, the version of its crowd, and of everybody there the id and the name.
+type Told = (String, u64, Vec<(String, String)>);
+
 /// Everybody who is in a room at other processes than this.
 pub async fn people(source: &Source, but_for: Instance, channel: &Channel) -> Result<Vec<Crowd>, LogError> {
     let keys = source.keys.of(channel);
     let call = with_leases(script::PEOPLE.on(&[&keys.present]), source, &keys.leases, &keys.people);
-    let found: Vec<(String, u64, Vec<(String, String)>)> = source.link.call_for_long(&call).await?;
-    let crowd = |(at, version, people): (String, u64, Vec<(String, String)>)| {
+    let found: Vec<Told> = source.link.call_for_long(&call).await?;
+    let crowd = |(at, version, people): Told| {
         let people = people.into_iter().filter_map(|(user, user_name)| Some(Person { user_id: user.parse().ok()?, user_name }));
         Some(Crowd { at: at.parse().ok()?, version, people: people.collect() })
     };
