@@ -88,7 +88,7 @@ async fn whoever_was_at_a_process_that_is_killed_has_left_when_its_lease_has_run
     let _his = bob.listen(&[GENERAL]).await;
     told_of(&mut hers, "join", &bob.id).await;
     there.kill();
-    tokio::time::timeout(Duration::from_secs(60), async {
+    tokio::time::timeout(Duration::from_mins(1), async {
         while ada.get(&format!("/api/presence?channel={GENERAL}")).await["count"] != 1 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
