@@ -123,8 +123,7 @@ async fn read(state: &State, channel: &Channel, before: Option<MessageId>, limit
         let mut page = state.store.messages(channel, before, limit).await?;
         let snapshot = state.log.snapshot(channel).await.map_err(|error| ApiError::log_unavailable(&error))?;
         let next_before = page.messages.first().filter(|_| page.more).map(|message| message.id);
-        // What is old stays in its page, though the store may not know yet that the log has it: a hole is worse than to be told twice.
-        let place = if before.is_some() { snapshot.head } else { align(&mut page, &snapshot) };
+        let place = if before.is_some() { leave_untold(&mut page, &snapshot) } else { align(&mut page, &snapshot) };
         attempts += 1;
         if place == snapshot.head || attempts == ATTEMPTS {
             return Ok(Fitting { page, next_before, snapshot, place });
@@ -146,6 +145,18 @@ fn align(page: &mut Page, snapshot: &Snapshot) -> Position {
         None => !unpublished.contains(&message.id),
     });
     Position { offset: place, ..snapshot.head }
+}
+
+/// Leaves to the stream what an older page has of messages whose events are still on their way. The store may not have noted
+/// yet that the log has one; what the log has stays in the page.
+fn leave_untold(page: &mut Page, snapshot: &Snapshot) -> Position {
+    let mut untold = std::mem::take(&mut page.unpublished);
+    if !untold.is_empty() {
+        let told: HashSet<MessageId> = snapshot.messages.iter().map(|(_, id)| *id).collect();
+        untold.retain(|id| !told.contains(id));
+        page.messages.retain(|message| !untold.contains(&message.id));
+    }
+    snapshot.head
 }
 
 fn told(message: Message) -> Told {
