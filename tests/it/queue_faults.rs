@@ -11,7 +11,7 @@ use persona_community::{
 };
 
 use crate::support::{
-    pgwire::{Mishap, Proxy},
+    pgwire::{Mishap, Proxy, is_commit},
     postgres::{Database, config},
     queue::{LATER, LEASE, end, id, ids, noop, retry},
 };
@@ -56,7 +56,7 @@ impl Rough {
 
     /// The next commit goes wrong, and whatever it was of is run again.
     fn spoil_commit(&self, mishap: Mishap) {
-        self.proxy.once("commit", mishap);
+        self.proxy.at_commit(mishap);
     }
 }
 
@@ -156,7 +156,7 @@ async fn whatever_statement_is_told_to_begin_anew_the_end_is_the_same() {
     let (rough, worker, rescuer, ada) = (Rough::open().await, WorkerId::new(), WorkerId::new(), id("user-0"));
     let mut spoilt = HashSet::new();
     rough.proxy.let_fate(move |sql, _| {
-        let is_of_queue = ["job", "queue_", "worker", "tick", "commit"].iter().any(|word| sql.contains(word));
+        let is_of_queue = is_commit(sql) || ["job", "queue_", "worker", "tick"].iter().any(|word| sql.contains(word));
         (is_of_queue && spoilt.insert(sql.to_owned())).then_some(Mishap::Restart)
     });
     let jobs = rough.add(5).await;

@@ -93,11 +93,11 @@ impl Proxy {
         self.shared.state.lock().unwrap().fate = Some(Box::new(fate));
     }
 
-    /// The next statement that has these words, once.
-    pub fn once(&self, words: &'static str, mishap: Mishap) {
+    /// The next commit, once.
+    pub fn at_commit(&self, mishap: Mishap) {
         let mut is_done = false;
         self.let_fate(move |sql, _| {
-            let hits = !is_done && sql.contains(words);
+            let hits = !is_done && is_commit(sql);
             is_done |= hits;
             hits.then_some(mishap)
         });
@@ -152,6 +152,11 @@ impl Shared {
     }
 }
 
+/// Other statements have the word too: `read committed`.
+pub fn is_commit(sql: &str) -> bool {
+    sql.trim().eq_ignore_ascii_case("commit")
+}
+
 /// One connection, until either side ends it. Errors end it too: they are what is to be tested.
 async fn serve(client: TcpStream, target: SocketAddr, shared: &Shared) -> std::io::Result<()> {
     let server = TcpStream::connect(target).await?;
@@ -188,7 +193,7 @@ async fn handle(
     match mishap {
         Some(Mishap::CutBefore) => return Ok(None),
         Some(Mishap::Restart) => {
-            let is_commit = request.sql.as_deref().is_some_and(|sql| sql.trim().eq_ignore_ascii_case("commit"));
+            let is_commit = request.sql.as_deref().is_some_and(is_commit);
             if is_commit {
                 to_server.write_all(&frame(b'Q', b"rollback\0")).await?;
                 answer(from_server).await?;
