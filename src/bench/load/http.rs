@@ -34,7 +34,7 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Head {
     status: u16,
-    length: u64,
+    length: Option<u64>,
     chunked: bool,
 }
 
@@ -91,10 +91,10 @@ impl Reader {
         let line = str::from_utf8(&self.line).map_err(|_| Malformed)?;
         let mut part = None;
         self.state = match self.state {
-            State::StatusLine => State::Headers(Head { status: status(line)?, length: 0, chunked: false }),
+            State::StatusLine => State::Headers(Head { status: status(line)?, length: None, chunked: false }),
             State::Headers(head) if line.is_empty() => {
                 part = Some(Part::Head { status: head.status });
-                if head.chunked { State::ChunkSize } else { State::Sized(head.length) }
+                if head.chunked { State::ChunkSize } else { State::Sized(head.length()) }
             }
             State::Headers(head) => State::Headers(head.with(line)?),
             State::ChunkSize => match u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16) {
@@ -115,11 +115,16 @@ impl Reader {
 }
 
 impl Head {
+    /// Where nothing is said, a body lasts until the connection ends, and most answers have none (RFC 9112, section 6.3).
+    fn length(self) -> u64 {
+        self.length.unwrap_or(if self.status == 200 { u64::MAX } else { 0 })
+    }
+
     fn with(self, header: &str) -> Result<Self, Malformed> {
         let (name, value) = header.split_once(':').ok_or(Malformed)?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
-            return Ok(Self { length: value.parse().map_err(|_| Malformed)?, ..self });
+            return Ok(Self { length: Some(value.parse().map_err(|_| Malformed)?), ..self });
         }
         let chunked = name.eq_ignore_ascii_case("transfer-encoding") && value.eq_ignore_ascii_case("chunked");
         Ok(Self { chunked: self.chunked || chunked, ..self })
