@@ -231,7 +231,7 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
         match self.targets.iter().find(|way| !matches!(self.router.breakers.peek(&way.target), Admission::Resting { .. })) {
             Some(next) => {
                 log::warn!("{error}; {} is asked instead", next.target);
-                self.failed = Some(error);
+                self.failed = Some(self.most_hopeful(error));
                 Ok(())
             }
             None => {
@@ -240,8 +240,20 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
                     Admission::Granted => None,
                 };
                 self.resting.extend(self.targets.iter().filter_map(rests));
+                let error = self.most_hopeful(error);
                 Err(self.given_up(error))
             }
+        }
+    }
+
+    /// Of this error and the one before it the one that time heals: whoever is first then may be asked again.
+    fn most_hopeful(&mut self, error: ProviderError) -> ProviderError {
+        match self.failed.take() {
+            Some(before) if before.is_retryable() && !error.is_retryable() => {
+                log::warn!("{error}; another one may be asked again");
+                before
+            }
+            _ => error,
         }
     }
 
