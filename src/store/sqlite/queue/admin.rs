@@ -110,7 +110,13 @@ fn list(connection: &mut SqliteConnection, filter: &AdminFilter) -> Result<Vec<J
             if let Some(before) = filter.before {
                 query = query.filter(job_done::id.lt(before.as_bytes().to_vec()));
             }
-            query.select((DoneRow::as_select(), DoneExtra::as_select())).load(connection)?.into_iter().map(done).collect()
+            query
+                .select((DoneRow::as_select(), DoneExtra::as_select()))
+                .load(connection)?
+                .into_iter()
+                .filter(|(row, _): &(DoneRow, _)| row.is_known())
+                .map(done)
+                .collect()
         }
         state => {
             let mut query = job::table.order(job::id.desc()).limit(limit).into_boxed();
@@ -126,19 +132,27 @@ fn list(connection: &mut SqliteConnection, filter: &AdminFilter) -> Result<Vec<J
             if let Some(before) = filter.before {
                 query = query.filter(job::id.lt(before.as_bytes().to_vec()));
             }
-            query.select((LiveRow::as_select(), LiveExtra::as_select())).load(connection)?.into_iter().map(live).collect()
+            query
+                .select((LiveRow::as_select(), LiveExtra::as_select()))
+                .load(connection)?
+                .into_iter()
+                .filter(|(row, _): &(LiveRow, _)| row.is_known())
+                .map(live)
+                .collect()
         }
     }
 }
 
 fn show(connection: &mut SqliteConnection, id: JobId) -> Result<Option<JobRecord>, Error> {
     let bytes = id.as_bytes().as_slice();
-    let found = job::table.find(bytes).select((LiveRow::as_select(), LiveExtra::as_select())).get_result(connection).optional()?;
+    let found: Option<(LiveRow, _)> =
+        job::table.find(bytes).select((LiveRow::as_select(), LiveExtra::as_select())).get_result(connection).optional()?;
     if let Some(found) = found {
-        return live(found).map(Some);
+        return found.0.is_known().then(|| live(found)).transpose();
     }
-    let found = job_done::table.find(bytes).select((DoneRow::as_select(), DoneExtra::as_select())).get_result(connection).optional()?;
-    found.map(done).transpose()
+    let found: Option<(DoneRow, _)> =
+        job_done::table.find(bytes).select((DoneRow::as_select(), DoneExtra::as_select())).get_result(connection).optional()?;
+    found.filter(|(row, _)| row.is_known()).map(done).transpose()
 }
 
 fn retry(connection: &mut SqliteConnection, id: JobId) -> Result<bool, Error> {

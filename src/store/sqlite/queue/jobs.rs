@@ -8,7 +8,7 @@ use diesel::{
 use super::{AVAILABLE, HELD, LATER, READY, state_number, state_of};
 use crate::{
     id::{JobId, UserId},
-    job::JobView,
+    job::{JobView, Kind},
     store::{
         Depth, JobFilter,
         sqlite::{
@@ -50,6 +50,10 @@ pub(super) struct DoneRow {
 }
 
 impl LiveRow {
+    pub(super) fn is_known(&self) -> bool {
+        is_known(&self.kind)
+    }
+
     pub(super) fn read(self) -> Result<JobView, Error> {
         let Self { id, kind, state, progress, note, error, tries, created_at, started_at } = self;
         let row = DoneRow { id, kind, state, progress, result: None, error, attempt: tries, created_at, started_at, finished_at: 0 };
@@ -57,7 +61,16 @@ impl LiveRow {
     }
 }
 
+/// Whether this program can name the kind. A newer one may have enqueued the job; then it is not shown.
+fn is_known(kind: &str) -> bool {
+    kind.parse::<Kind>().is_ok()
+}
+
 impl DoneRow {
+    pub(super) fn is_known(&self) -> bool {
+        is_known(&self.kind)
+    }
+
     pub(super) fn read(self) -> Result<JobView, Error> {
         let state = state_of(self.state)?;
         Ok(JobView {
@@ -80,10 +93,10 @@ pub(super) fn show(connection: &mut SqliteConnection, user: &UserId, id: JobId) 
     let id = id.as_bytes().as_slice();
     let live = job::table.find(id).filter(job::user_id.eq(user.as_str())).select(LiveRow::as_select()).get_result(connection).optional()?;
     if let Some(row) = live {
-        return row.read().map(Some);
+        return row.is_known().then(|| row.read()).transpose();
     }
     let done = job_done::table.find(id).filter(job_done::user_id.eq(user.as_str())).select(DoneRow::as_select()).get_result(connection).optional()?;
-    done.map(DoneRow::read).transpose()
+    done.filter(DoneRow::is_known).map(DoneRow::read).transpose()
 }
 
 pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: JobFilter) -> Result<Vec<JobView>, Error> {
@@ -103,8 +116,8 @@ pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: Job
         live = live.filter(job::id.lt(before.as_bytes().to_vec()));
         done = done.filter(job_done::id.lt(before.as_bytes().to_vec()));
     }
-    let mut jobs = live.load::<LiveRow>(connection)?.into_iter().map(LiveRow::read).collect::<Result<Vec<_>, _>>()?;
-    for row in done.load::<DoneRow>(connection)? {
+    let mut jobs = live.load::<LiveRow>(connection)?.into_iter().filter(LiveRow::is_known).map(LiveRow::read).collect::<Result<Vec<_>, _>>()?;
+    for row in done.load::<DoneRow>(connection)?.into_iter().filter(DoneRow::is_known) {
         jobs.push(row.read()?);
     }
     jobs.sort_by_key(|job| std::cmp::Reverse(job.job_id));
