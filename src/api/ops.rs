@@ -9,6 +9,7 @@ use super::{State, error::ApiError};
 use crate::{
     metrics::{self, Gauge, Value as _},
     realtime::registry::CountRooms,
+    store::KindStats,
 };
 
 const PAGE: &str = include_str!("../../web/index.html");
@@ -40,7 +41,7 @@ pub async fn readyz(state: Data<State>) -> Result<HttpResponse, ApiError> {
 /// # Errors
 /// Where the store can't be read.
 pub async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
-    let depth = state.store.depth().await?;
+    let (depth, kinds) = (state.store.depth().await?, state.store.queue_stats().await?);
     let rooms = state.registry.send(CountRooms).await.unwrap_or(0);
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
@@ -51,10 +52,25 @@ pub async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
     gauge("persona_rooms", "Channels that somebody listens to.", rooms as u64);
     gauge("persona_jobs_waiting", "Jobs that wait for a worker or their time.", depth.waiting);
     gauge("persona_jobs_running", "Jobs that run.", depth.running);
+    by_kind(&mut text, &kinds);
     for metric in state.metrics {
         metric.write(&mut text);
     }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))
+}
+
+fn by_kind(text: &mut String, kinds: &[KindStats]) {
+    let (jobs, oldest) = ("persona_queue_jobs", "persona_queue_oldest_seconds");
+    metrics::head(text, jobs, "Jobs that wait or run, by kind and state.", Gauge::TYPE);
+    for KindStats { kind, available, scheduled, retryable, running, .. } in kinds {
+        for (state, count) in [("available", available), ("scheduled", scheduled), ("retryable", retryable), ("running", running)] {
+            metrics::sample(text, jobs, &format!("kind=\"{kind}\",state=\"{state}\""), count);
+        }
+    }
+    metrics::head(text, oldest, "How long the oldest available job has waited, by kind.", Gauge::TYPE);
+    for KindStats { kind, oldest_ms, .. } in kinds {
+        metrics::sample(text, oldest, &format!("kind=\"{kind}\""), *oldest_ms as f64 / 1000.0);
+    }
 }
 
 /// The page that shows a newcomer all of it.
