@@ -12,13 +12,13 @@ use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use futures_util::{StreamExt as _, stream};
 use persona_community::{
     event::FinishReason,
-    id::{JobId, StreamId},
+    id::{JobId, StreamId, WorkerId},
     job::{NewJob, State, Work},
     log::{Limits, MemoryLog},
     media::MediaStore,
     outbox::Outbox,
     providers::{ImageRequest, ImageStep, Provider, Steps, TextRequest, TextStep},
-    store::{AdminFilter, Scope, SqliteStore, Stopping, Store},
+    store::{AdminFilter, Conclusion, Scope, SqliteStore, Stopping, Store, Then},
     usage::DailyLimits,
     wake::{Wakeup, Wakeups},
     worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention},
@@ -262,6 +262,27 @@ fn no_wake_up_and_a_hundred_of_them_come_to_the_same() {
         fleet.job_in(loud, State::Completed).await;
         assert_eq!(fleet.provider.asked.load(Ordering::SeqCst), 2);
         tokio::join!(one.stop(), two.stop());
+    });
+}
+
+#[test]
+fn the_jobs_of_a_worker_that_died_are_rescued_and_given_up_where_it_was_the_third() {
+    in_a_system(async {
+        let fleet = Fleet::new();
+        let (once, again) = (fleet.ask("ada", "go").await, fleet.ask("ben", "go").await);
+        let dead = WorkerId::new();
+        let claimed = fleet.store.claim(dead, 2, LEASE / 10).await.unwrap().jobs;
+        assert_eq!(claimed.len(), 2);
+        fleet.sql("update job set crashes = 2, failures = 2 where user_id = 'ben'");
+        let worker = fleet.worker();
+        fleet.job_in(once, State::Completed).await;
+        fleet.job_in(again, State::Discarded).await;
+        let shown = fleet.store.show_job(once).await.unwrap().unwrap();
+        assert_eq!((shown.job.attempt, shown.failures.len(), shown.failures[0].crash), (2, 1, true));
+        // Whoever was thought dead and is not comes too late.
+        let late = claimed.iter().map(|job| Conclusion::new(job.fence, Then::GiveBack)).collect();
+        assert_eq!(fleet.store.conclude(dead, late).await.unwrap(), [false, false]);
+        worker.stop().await;
     });
 }
 
