@@ -53,7 +53,7 @@ impl Provider for Obedient {
                 stream::once(async { Ok(TextStep::Begin { provider: "obedient", model: "none".into() }) }).chain(stream::pending()).boxed_local()
             }
             "block" => stream::once(async move {
-                // Nothing else of this worker's thread can run meanwhile, and that is meant.
+                #[expect(clippy::disallowed_methods, reason = "nothing else of this worker's thread can run meanwhile, and that is meant")]
                 std::thread::sleep(3 * LEASE);
                 done()
             })
