@@ -88,6 +88,8 @@ impl Jobs {
         let own = config.service.reachable();
         let scheme = if matches!(config.service.tls, Tls::Off) { "http" } else { "https" };
         let url = self.url.clone().unwrap_or_else(|| format!("{scheme}://{own}"));
+        // Where one is installed already, it is this one.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         // Where it is asked at the address it listens on, its certificate is for another name.
         let client = Client::builder().timeout(PATIENCE).tls_danger_accept_invalid_certs(self.url.is_none());
         let question = self.what.question()?;
