@@ -28,6 +28,7 @@ mod limits;
 mod migrations;
 mod models;
 mod ops;
+mod parts;
 mod personas;
 mod planted;
 mod postgres;
