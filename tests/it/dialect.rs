@@ -38,7 +38,7 @@ const FUNCTIONS: [&str; 15] = [
 ];
 
 /// Types of the same meaning on both engines: an INT of CockroachDB has eight bytes, so none is written without its size.
-const TYPES: [&str; 5] = ["bytea", "int4", "int8", "text", "uuid", "timestamptz"];
+const TYPES: [&str; 6] = ["bytea", "int4", "int8", "text", "uuid", "timestamptz"];
 
 /// What CockroachDB doesn't have, or takes without doing it.
 const REFUSED: [&str; 18] = [
