@@ -1,6 +1,6 @@
 //! What is claimed and waits for an executor: a short queue in the worker's thread.
 //!
-//! It makes one claim serve many short jobs, and it is only as long as the executors empty within [`AHEAD`]: where jobs take
+//! It makes one claim serve many short jobs, and it is only as long as the executors empty within `AHEAD`: where jobs take
 //! seconds it is empty, so that no job waits here while another worker has nothing to do. Where jobs turn out to take longer
 //! than those before, what waits is [`stuck`](Buffer::stuck) and goes back. Executors take from it by
 //! themselves, in the order of the claim, which is the users' turns; the poller is told once when it runs low. Refuses to
