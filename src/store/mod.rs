@@ -16,6 +16,7 @@ mod turns;
 mod usage;
 
 use async_trait::async_trait;
+use diesel::result::Error;
 
 pub use self::{
     history::{Author, HistoryStore, Message, Page},
@@ -108,4 +109,9 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Full(_) | Self::Locked(_) | Self::Unavailable(_))
     }
+}
+
+/// A stored value that this program can't have written.
+fn unreadable(what: &str) -> Error {
+    Error::DeserializationError(format!("unreadable {what}").into())
 }

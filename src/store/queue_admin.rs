@@ -33,6 +33,21 @@ pub struct FailedAttempt {
     pub crash: bool,
 }
 
+impl FailedAttempt {
+    /// Reads failures as a job's row keeps them, with their times as numbers.
+    pub(super) fn read_kept(json: &str) -> serde_json::Result<Vec<Self>> {
+        #[derive(Deserialize)]
+        struct Kept {
+            at: i64,
+            attempt: u32,
+            error: String,
+            crash: bool,
+        }
+        let kept: Vec<Kept> = serde_json::from_str(json)?;
+        Ok(kept.into_iter().map(|Kept { at, attempt, error, crash }| Self { at: Timestamp::from_millis(at), attempt, error, crash }).collect())
+    }
+}
+
 /// A job as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

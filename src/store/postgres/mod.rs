@@ -33,7 +33,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 pub use self::settings::{DatabaseUrl, InvalidDatabaseUrl, Isolation, PostgresConfig};
 use self::{thread::Thread, transaction::Doubt};
-use super::{Accepted, Request, Store, StoreError};
+use super::{Accepted, Request, Store, StoreError, unreadable};
 
 /// The store in a database that several processes share.
 pub struct PostgresStore {
@@ -91,9 +91,4 @@ impl Store for PostgresStore {
     async fn close(&self) {
         Self::close(self).await;
     }
-}
-
-/// A stored value that this program can't have written.
-fn unreadable(what: &str) -> Error {
-    Error::DeserializationError(format!("unreadable {what}").into())
 }

@@ -19,7 +19,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnec
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use self::thread::Threads;
-use super::{Accepted, Request, Store, StoreError};
+use super::{Accepted, Request, Store, StoreError, unreadable};
 use crate::timestamp::Timestamp;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -134,11 +134,6 @@ fn now() -> i64 {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-/// A stored value that this program can't have written.
-fn unreadable(what: &str) -> Error {
-    Error::DeserializationError(format!("unreadable {what}").into())
 }
 
 fn id_bytes(bytes: &[u8]) -> Result<[u8; 16], Error> {

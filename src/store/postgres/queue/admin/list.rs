@@ -64,21 +64,8 @@ fn read((row, extra): Row) -> Result<JobRecord, Error> {
         provider: extra.provider,
         unique_key: extra.unique_key,
         cancel_asked: extra.cancel_asked,
-        failures: failures(&extra.errors)?,
+        failures: FailedAttempt::read_kept(&extra.errors).map_err(|_| unreadable("errors of a job"))?,
     })
-}
-
-/// Failures are kept with their times as numbers.
-fn failures(json: &str) -> Result<Vec<FailedAttempt>, Error> {
-    #[derive(serde::Deserialize)]
-    struct Kept {
-        at: i64,
-        attempt: u32,
-        error: String,
-        crash: bool,
-    }
-    let kept: Vec<Kept> = serde_json::from_str(json).map_err(|_| unreadable("errors of a job"))?;
-    Ok(kept.into_iter().map(|Kept { at, attempt, error, crash }| FailedAttempt { at: Timestamp::from_millis(at), attempt, error, crash }).collect())
 }
 
 /// Each bucket is in the order of ids, which is that of making.
