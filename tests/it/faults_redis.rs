@@ -81,6 +81,15 @@ async fn history(person: &Person) -> Vec<String> {
     said.map(|message| message["content"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Ada, and Ben with a stream on which her first words have come.
+async fn talk(app: &App) -> (Person, Person, Stream) {
+    let (ada, ben) = (Person::new(app, "Ada").await, Person::new(app, "Ben").await);
+    let mut stream = ben.listen(&[GENERAL]).await;
+    ada.say(GENERAL, "before").await;
+    told_to(&mut stream, "before").await;
+    (ada, ben, stream)
+}
+
 /// Says this many things, one after the other, each acknowledged.
 async fn say_many(person: &Person, what: &str, count: usize) -> Vec<String> {
     let mut said = Vec::new();
@@ -100,10 +109,7 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 async fn while_redis_is_away_messages_are_taken_and_streams_stay_open_and_all_of_it_is_told_when_it_is_back() {
     let mut redis = Redis::durable();
     let app = on(&redis);
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let mut stream = ben.listen(&[GENERAL]).await;
-    ada.say(GENERAL, "before").await;
-    told_to(&mut stream, "before").await;
+    let (ada, _, mut stream) = talk(&app).await;
 
     redis.kill();
     not_ready(&app).await;
@@ -132,10 +138,7 @@ async fn while_redis_is_away_messages_are_taken_and_streams_stay_open_and_all_of
 async fn a_redis_that_comes_back_without_its_data_is_told_to_every_stream_as_a_gap_and_what_waited_comes_after_it() {
     let mut redis = Redis::start();
     let app = on(&redis);
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let mut stream = ben.listen(&[GENERAL]).await;
-    ada.say(GENERAL, "before").await;
-    told_to(&mut stream, "before").await;
+    let (ada, ben, mut stream) = talk(&app).await;
     let cursor = stream.last_id.clone();
 
     redis.kill();
@@ -277,10 +280,7 @@ async fn who_comes_from_a_process_that_has_heard_more_is_told_of_no_gap() {
 async fn a_server_that_is_killed_while_redis_is_away_tells_in_its_next_life_what_it_had_taken() {
     let mut redis = Redis::durable();
     let mut app = on(&redis);
-    let (ada, ben) = (Person::new(&app, "Ada").await, Person::new(&app, "Ben").await);
-    let mut stream = ben.listen(&[GENERAL]).await;
-    ada.say(GENERAL, "before").await;
-    told_to(&mut stream, "before").await;
+    let (ada, ben, stream) = talk(&app).await;
     redis.kill();
     not_ready(&app).await;
     ada.say(GENERAL, "meanwhile").await;

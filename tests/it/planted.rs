@@ -22,10 +22,9 @@ use crate::support::{
 /// The most records that it takes to show a breach.
 const FEW: usize = 6;
 
-/// A crowd that goes on until the server has lied to it, and a little longer.
-async fn crowd_before(app: &App, lie: Lie) -> Ended {
-    let liar = Liar::before(&app.url, lie).await;
-    let plan = Plan {
+/// A small crowd behind a liar.
+fn plan(liar: &Liar) -> Plan {
+    Plan {
         servers: vec![liar.url.clone()],
         seed: 7,
         rooms: 1,
@@ -36,8 +35,13 @@ async fn crowd_before(app: &App, lie: Lie) -> Ended {
         manners: Manners { cut_after: None, silence: Duration::from_secs(10) },
         patience: Duration::from_secs(3),
         rules: Rules::default(),
-    };
-    let crowd = Crowd::gather(plan).await.unwrap();
+    }
+}
+
+/// A crowd that goes on until the server has lied to it, and a little longer.
+async fn crowd_before(app: &App, lie: Lie) -> Ended {
+    let liar = Liar::before(&app.url, lie).await;
+    let crowd = Crowd::gather(plan(&liar)).await.unwrap();
     // What is said at the end alone need not have come yet.
     let _ = timeout(Duration::from_secs(8), liar.has_lied.cancelled()).await;
     sleep(Duration::from_millis(800)).await;
@@ -285,18 +289,7 @@ async fn a_gap_that_nobody_tells_is_found() {
     // Without a log that outlives it, a server that starts again can't go on where it was.
     let lie = Lie::Stream(Box::new(|_, block| block.contains("event: reset").then(Vec::new)));
     let liar = Liar::before(&app.url, lie).await;
-    let plan = Plan {
-        servers: vec![liar.url.clone()],
-        seed: 7,
-        rooms: 1,
-        people: 2,
-        readers: 1,
-        visitors: 0,
-        thinks: Duration::from_millis(200),
-        manners: Manners { cut_after: None, silence: Duration::from_secs(10) },
-        patience: Duration::from_secs(5),
-        rules: Rules::default(),
-    };
+    let plan = Plan { thinks: Duration::from_millis(200), patience: Duration::from_secs(5), ..plan(&liar) };
     let crowd = Crowd::gather(plan).await.unwrap();
     sleep(Duration::from_secs(1)).await;
     crowd.recorder.fault("the server is killed and started again", true);
