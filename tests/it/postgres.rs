@@ -63,6 +63,38 @@ async fn while_the_database_is_away_posts_are_refused_for_now_and_streams_stay_a
     assert_eq!(stream.next_of("chat").await.data["result"]["content"], json!("after"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_may_only_be_read_is_not_ready_and_posts_are_refused_until_it_may_be_written() {
+    let database = Database::new();
+    let app = App::with(&[("DATABASE_URL", &*database.url), ("PERSONA_SECRET", SECRET)]);
+    let ada = Person::new(&app, "Ada").await;
+    let post = async || ada.post("/api/chat/messages", &json!({"channel": GENERAL, "content": "Hello", "reply": false})).await;
+    let ready = async || ada.request(reqwest::Method::GET, "/readyz").send().await.unwrap().status().as_u16();
+    assert_eq!((post().await.status().as_u16(), ready().await), (202, 200));
+
+    // As where the connections lead to a server that only follows another one.
+    let client = database.client().await;
+    let read_only = async |is_so: &str| {
+        let name = database.url.rsplit('/').next().unwrap();
+        client
+            .batch_execute(&format!("set default_transaction_read_only = off; alter database {name} set default_transaction_read_only = {is_so}"))
+            .await
+    };
+    read_only("on").await.unwrap();
+    client
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'persona' and datname = current_database()", &[])
+        .await
+        .unwrap();
+    let refused = post().await;
+    assert_eq!((refused.status().as_u16(), ready().await), (503, 503));
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], json!("storage_unavailable"));
+
+    // Connections that were made meanwhile would refuse for good: they are not kept.
+    read_only("off").await.unwrap();
+    assert_eq!((post().await.status().as_u16(), ready().await), (202, 200));
+}
+
 /// A message of Ada's that asks for something to be done.
 pub fn request(content: &str, key: Option<&str>) -> Request {
     let (user, channel, id): (UserId, Channel, _) = ("ada".parse().unwrap(), GENERAL.parse().unwrap(), MessageId::new());

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 pub(super) enum Fault {
     /// It was rolled back in favour of another (40001, a deadlock): the whole of it may run again.
     Conflict(String),
-    /// The connection is gone and the commit was not sent: nothing has happened.
+    /// The connection is gone, or leads to where nothing can be written, and the commit was not sent: nothing has happened.
     Lost(String),
     /// The connection is gone and the commit was sent, or its outcome is unknown (40003): whoever runs it again looks first.
     Ambiguous(String),
@@ -25,7 +25,11 @@ impl Fault {
     pub(super) fn of_statement(error: Error) -> Self {
         match error {
             Error::DatabaseError(DatabaseErrorKind::SerializationFailure, info) => Self::Conflict(text(&*info)),
-            Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection, info) => Self::Lost(text(&*info)),
+            // Where it may only read, another connection may lead to the server that has taken over.
+            Error::DatabaseError(
+                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction,
+                info,
+            ) => Self::Lost(text(&*info)),
             Error::DatabaseError(_, info) => Self::of_words(text(&*info)),
             other => Self::Final(StoreError::Refused(other.to_string())),
         }
@@ -33,8 +37,9 @@ impl Fault {
 
     /// Of the commit itself, or of a statement that is a transaction of its own.
     pub(super) fn of_commit(error: Error) -> Self {
+        let is_refused = matches!(error, Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _));
         match Self::of_statement(error) {
-            Self::Lost(text) => Self::Ambiguous(text),
+            Self::Lost(text) if !is_refused => Self::Ambiguous(text),
             other => other,
         }
     }
@@ -74,7 +79,6 @@ const WAITED_TOO_LONG: &[&str] = &[
     "due to lock timeout",
     "due to user request",
     "query execution canceled",
-    "read-only transaction",
     "too many clients",
     "remaining connection slots",
     "starting up",

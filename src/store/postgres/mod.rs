@@ -28,7 +28,10 @@ mod transaction;
 mod usage;
 
 use async_trait::async_trait;
-use diesel::{result::Error, sql_types::Integer};
+use diesel::{
+    result::{DatabaseErrorKind, Error},
+    sql_types::Text,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
 pub use self::settings::{DatabaseUrl, InvalidDatabaseUrl, Isolation, PostgresConfig};
@@ -85,7 +88,14 @@ impl Store for PostgresStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.statements(async |mut connection, _| literal::statement::<Integer>("select 1").get_result::<i32>(&mut connection).await.map(drop)).await
+        self.statements(async |mut connection, _| {
+            // On also where the server follows another one.
+            let read_only: String = literal::statement::<Text>("show transaction_read_only").get_result(&mut connection).await?;
+            let refused =
+                || Error::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, Box::new("it takes read-only transactions alone".to_owned()));
+            if read_only == "off" { Ok(()) } else { Err(refused()) }
+        })
+        .await
     }
 
     async fn close(&self) {
