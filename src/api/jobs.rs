@@ -13,9 +13,9 @@ use super::{body, error::ApiError, identity::Identity};
 use crate::{
     channel::Channel,
     failure::{Failure, FailureCode},
-    id::{JobId, StreamId},
-    job::{JobView, Kind, State},
-    store::{JobFilter, Stopping},
+    id::{JobId, StreamId, WorkerId},
+    job::{Claimed, JobView, Kind, State},
+    store::{JobFilter, Stopping, StoreError},
     wake::Wakeup,
     worker::ending,
 };
@@ -24,6 +24,8 @@ use crate::{
 pub const STATES: &str = "must be one of available, scheduled, running, retryable, completed, cancelled, discarded";
 /// How long stopping a waiting job may take before it is anybody's again.
 pub const HOLD: Duration = Duration::from_secs(10);
+/// How long a request that stops one waits for it to be told.
+const REQUEST_WAITS: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,11 +140,11 @@ pub async fn stop(state: Data<super::State>, identity: Identity, id: Path<String
 }
 
 /// Goes on where the store was asked to stop a job: one that no worker has ends here, with its terminal event, as `failure`
-/// says; a worker is told.
+/// says; a worker is told. Where the log is slow the request is answered before: the job is held, and nobody begins it.
 ///
 /// # Errors
 /// Where it has ended, there is no such job, or the store can't be written.
-pub async fn stopped(state: &super::State, id: JobId, stopping: Stopping, failure: Failure) -> Result<(), ApiError> {
+pub async fn stopped(state: &Data<super::State>, id: JobId, stopping: Stopping, failure: Failure) -> Result<(), ApiError> {
     let (worker, job) = match stopping {
         Stopping::Held { worker, job } => (worker, job),
         Stopping::Running => {
@@ -152,12 +154,26 @@ pub async fn stopped(state: &super::State, id: JobId, stopping: Stopping, failur
         Stopping::Finished => return Err(ApiError::job_finished()),
         Stopping::Unknown => return Err(ApiError::job_not_found()),
     };
+    let state = state.clone();
+    let mut ending = Box::pin(async move { end(&state, worker, &job, failure).await });
+    if let Ok(ended) = tokio::time::timeout(REQUEST_WAITS, &mut ending).await {
+        return Ok(ended?);
+    }
+    actix_rt::spawn(async move {
+        if let Err(error) = ending.await {
+            log::warn!("job {id} was stopped and can't be ended yet: {error}; whoever rescues it does so");
+        }
+    });
+    Ok(())
+}
+
+/// Ends a job that is held as `worker`, and tells it.
+async fn end(state: &super::State, worker: WorkerId, job: &Claimed, failure: Failure) -> Result<(), StoreError> {
     let work = job.work.as_ref().ok();
     let told = ending::told_so_far(&*state.log, job.fence.job, work).await;
     let ending = ending::of_failure(job.fence.job, &job.user, work, failure, told);
     ending::end(&*state.store, &state.outbox, worker, job.fence, ending).await?;
-    state.store.retire(worker).await?;
-    Ok(())
+    state.store.retire(worker).await
 }
 
 /// The id of a job, from a path.

@@ -1,11 +1,14 @@
 //! A Redis server that starts anew, or another one in its place, may know less than was told: nobody goes on as if it knew all.
 
+use std::time::Duration;
+
 use persona_community::{
     channel::Channel,
     event::ResetReason,
     log::{EventLog as _, Position},
 };
 use redis::Value;
+use serde_json::json;
 
 use crate::support::{
     app::App,
@@ -130,4 +133,23 @@ async fn a_stream_is_told_that_redis_came_back_with_less_and_goes_on() {
     // Who comes back only now is told so as well, though the channel is longer than when they left.
     let mut later = ada.resume(&[GENERAL], cursor.as_deref()).await;
     assert_eq!(later.next_of("stream_reset").await.data["reason"], reset.data["reason"]);
+}
+
+#[tokio::test]
+async fn whoever_stops_a_waiting_job_is_answered_while_redis_hangs_and_told_of_its_end_afterwards() {
+    let redis = Redis::start();
+    let app = App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_WORKER_SLOTS", "1"), ("PERSONA_OFFLINE_PACE_MS", "10000")]);
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let running = ada.generate("text", &json!({"prompt": "A poem"})).await;
+    ada.job_in(&running, "running").await;
+    let waiting = ada.ask(GENERAL, "What can you do?").await;
+    redis.signal("STOP");
+    // Sooner than Redis is given up.
+    let stopped = tokio::time::timeout(Duration::from_millis(1500), ada.stop(&waiting)).await;
+    redis.signal("CONT");
+    assert_eq!(stopped.expect("the answer waits for Redis").status, 202);
+    ada.job_in(&waiting, "cancelled").await;
+    let end = stream.next_of("ai_chat").await;
+    assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(waiting), &json!("cancelled")));
 }
