@@ -137,7 +137,7 @@ pub async fn run(options: Options) -> Result<()> {
     let users = users.unwrap_or(streams).min(streams);
     let plan = |server: &Server, dialect| {
         let server = server.address;
-        streams::Plan { server, dialect, streams, users, rooms, rooms_each, rate, burst, seconds, bytes }
+        streams::Plan { server, beside: None, dialect, streams, users, rooms, rooms_each, rate, burst, seconds, bytes }
     };
     let mut floor = None;
     if !no_floor && rooms_each == 1 && server.is_none() {

@@ -1,15 +1,16 @@
 //! Benchmarks: how much the hub tells and how much the service takes, on the machine of whoever runs them.
 //!
 //! ```text
-//! persona bench hub │ post │ providers ──starts──▶ server: this program on a data folder and a port of its own
-//!         │                               ▲ real HTTP over loopback
-//!         │                               │ or the floor, a bare loop of send() (bare)
-//!         └──────────────────starts──▶ load: this program again, so that what it costs is counted apart
+//! persona bench hub │ post │ redis │ providers ──starts──▶ server: this program on a data folder and a port of its own
+//!         │                                       ▲ real HTTP over loopback
+//!         │                                       │ or the floor, a bare loop of send() (bare)
+//!         └──────────────────────────starts──▶ load: this program again, so that what it costs is counted apart
 //! ```
 //! [`queue`] has the real queue and workers in this process and asks no server.
-//! The parent ([`hub`], [`held`], [`post`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
+//! The parent ([`hub`], [`held`], [`post`], [`redis`], [`providers`]) drives both, reads from `/proc` what the server spent, and tells. Refuses to be a test: it
 //! fails only where a figure would be void. Refuses to look inside the server: whatever it measures, a client could.
 
+mod backing;
 mod bare;
 mod held;
 mod hub;
@@ -18,6 +19,7 @@ mod post;
 mod process;
 mod providers;
 mod queue;
+mod redis;
 mod report;
 mod server;
 
@@ -39,6 +41,8 @@ pub enum Bench {
     Post(post::Options),
     /// Streams of providers read, many at once: delay, processor time and memory, beside a bare loop
     Providers(providers::Options),
+    /// Chat messages with the event log in memory and in Redis: what Redis adds to their latency, and how many it carries
+    Redis(redis::Options),
     /// Jobs that do nothing: how many the queue takes and does, and how long one waits
     Queue(queue::Options),
     /// A further worker of that benchmark
@@ -88,6 +92,7 @@ impl Bench {
             Self::Held(options) => runtime.block_on(unless_stopped(held::run(options))),
             Self::Post(options) => runtime.block_on(unless_stopped(post::run(options))),
             Self::Providers(options) => runtime.block_on(unless_stopped(providers::run(options))),
+            Self::Redis(options) => runtime.block_on(unless_stopped(redis::run(options))),
             Self::Queue(options) => LocalSet::new().block_on(&runtime, unless_stopped(queue::run(options))),
             Self::QueueWorker { slots } => LocalSet::new().block_on(&runtime, unless_stopped(queue::work(slots))),
             Self::Bare { threads } => bare::run(threads),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Common,
+    backing::Backing,
     hub::at_least_one,
     load::{
         Done, Load, Plan,
@@ -35,6 +36,8 @@ pub struct Options {
     #[arg(long)]
     idempotent: bool,
     #[command(flatten)]
+    backing: Backing,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -42,6 +45,8 @@ pub struct Options {
 #[derive(Debug, Serialize)]
 struct Figures {
     benchmark: &'static str,
+    engine: &'static str,
+    log: &'static str,
     connections: usize,
     rooms: usize,
     reply: bool,
@@ -63,8 +68,9 @@ struct Figures {
 
 /// Measures the service.
 pub async fn run(options: Options) -> Result<()> {
-    let Options { connections, rooms, seconds, reply, idempotent, common } = options;
-    let server = Server::start(&common, &[("PERSONA_OFFLINE_PACE_MS", "0"), ("PERSONA_MAX_JOBS_PER_USER", "0")]).await?;
+    let Options { connections, rooms, seconds, reply, idempotent, backing, common } = options;
+    let settings = backing.settings();
+    let server = Server::start(&common, &settings.and(&[("PERSONA_OFFLINE_PACE_MS", "0"), ("PERSONA_MAX_JOBS_PER_USER", "0")])).await?;
     let plan = posts::Plan { server: server.address, connections, rooms, seconds, reply, idempotent };
     let mut load = Load::start(&Plan::Posts(plan))?;
     let Done {} = load.stage().await?;
@@ -77,6 +83,8 @@ pub async fn run(options: Options) -> Result<()> {
     let verified: Verified = load.stage().await?;
     let figures = Figures {
         benchmark: "post",
+        engine: backing.engine(),
+        log: backing.log(),
         connections,
         rooms,
         reply,
@@ -104,6 +112,7 @@ impl Figures {
         let with = [(self.reply, ", with a job each"), (self.idempotent, ", with keys")];
         let with: String = with.into_iter().filter_map(|(is_so, text)| is_so.then_some(text)).collect();
         vec![
+            ("stands on", format!("{}, log in {}", self.engine, self.log)),
             ("connections", format!("{} in {} rooms{with}", self.connections, self.rooms)),
             ("acknowledged", format!("{acknowledged} in {window_seconds:.1} s, {:.0} a second", self.acknowledged_per_second)),
             ("latency", report::latency(latency)),

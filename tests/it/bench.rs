@@ -4,6 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::{postgres::Database, redis::Redis};
+
 /// Runs `persona bench` with these words, and gives the object it ends with.
 fn bench(words: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -36,10 +38,21 @@ fn streams_over_http2_are_held_plain_and_encrypted() {
 
 #[test]
 fn every_acknowledged_message_is_in_history() {
-    for words in [&["post", "--seconds", "1"][..], &["post", "--seconds", "1", "--reply"]] {
+    let database = Database::new();
+    let on_postgres = ["post", "--seconds", "1", "--database-url", &database.url];
+    for words in [&["post", "--seconds", "1"][..], &["post", "--seconds", "1", "--reply"], &on_postgres] {
         let figures = bench(&[words, &["--connections", "4"]].concat());
         assert!(figures["acknowledged"].as_u64().is_some_and(|count| count > 0), "{figures}");
     }
+}
+
+#[test]
+fn messages_are_told_with_the_log_in_memory_and_in_redis_and_at_two_instances() {
+    let redis = Redis::start();
+    let words = ["--streams", "6", "--rate", "10", "--seconds", "1", "--rounds", "1", "--messages", "200", "--readers", "4"];
+    let figures = bench(&[&["redis", "--redis-url", &redis.url()][..], &words].concat());
+    assert!(figures["redis"]["latency_p50_us"].as_u64().is_some_and(|micros| micros > 0), "{figures}");
+    assert!(figures["carried_to_two_instances"]["events_per_second"].as_f64().is_some_and(|count| count > 0.0), "{figures}");
 }
 
 #[test]

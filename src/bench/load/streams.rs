@@ -43,6 +43,8 @@ const SPEAKERS: usize = 16;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Plan {
     pub server: SocketAddr,
+    /// Another instance, at which every second stream reads.
+    pub beside: Option<SocketAddr>,
     pub dialect: Dialect,
     pub streams: usize,
     /// Whose they are.
@@ -200,7 +202,8 @@ async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered>
 
 impl Reader {
     async fn open(plan: Plan, index: usize, token: &str, last_id: &str) -> Result<Self> {
-        let mut socket = client::connect(plan.server, index).await?;
+        let server = plan.beside.filter(|_| index % 2 == 1).unwrap_or(plan.server);
+        let mut socket = client::connect(server, index).await?;
         let request = plan.dialect.stream(token, index, plan.rooms, plan.rooms_each, last_id);
         socket.write_all(request.as_bytes()).await?;
         Ok(Self { socket, stream: Stream::new(plan.dialect), seen: Seen::default(), is_ready: false })

@@ -154,6 +154,7 @@ mod tests {
     fn every_stream_of_a_room_is_to_get_every_message_of_it() {
         let plan = Plan {
             server: ([127, 0, 0, 1], 1).into(),
+            beside: None,
             dialect: Dialect::Persona,
             streams: 5,
             users: 5,
