@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use persona_community::store::PostgresStore;
+use tokio::task::spawn_blocking;
 
-use crate::support::postgres::{Database, config};
+use crate::support::{
+    app::App,
+    postgres::{Database, config},
+    redis::Redis,
+};
 
 async fn applied(database: &Database) -> Vec<String> {
     let rows = database.client().await.query("select name from migration order by name", &[]).await.unwrap();
@@ -27,6 +32,38 @@ async fn ten_that_start_at_once_bring_an_empty_database_up_to_date_together() {
         store.close().await;
     }
     assert_eq!(applied(&database).await, files());
+}
+
+#[tokio::test]
+async fn ten_that_migrate_and_ten_that_serve_come_up_at_once_on_an_empty_database() {
+    let (database, redis) = (Database::empty(), Redis::start());
+    let settings = [("DATABASE_URL", &*database.url), ("REDIS_URL", &redis.url()), ("PERSONA_SECRET", "what all of these processes have in common")];
+    let migrate = || {
+        let mut command = App::builder(&settings).command();
+        spawn_blocking(move || command.arg("migrate").output().unwrap())
+    };
+    let serve = || {
+        let builder = App::builder(&settings).flag("serve");
+        spawn_blocking(|| builder.start())
+    };
+    let (migrated, serving) = tokio::join!(join_all((0..10).map(|_| migrate())), join_all((0..10).map(|_| serve())));
+    let mut said = Vec::new();
+    for output in migrated.into_iter().map(Result::unwrap) {
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && output.stdout == b"the database is up to date\n", "{log}");
+        said.push(log);
+    }
+    let servers: Vec<App> = serving.into_iter().map(Result::unwrap).collect();
+    for server in &servers {
+        let answer = reqwest::get(format!("{}/readyz", server.url)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    said.extend(servers.iter().map(App::log));
+    assert_eq!(applied(&database).await, files());
+    for name in files() {
+        let times = said.iter().map(|log| log.matches(&format!("migration {name} applied")).count()).sum::<usize>();
+        assert_eq!(times, 1, "{name} was run {times} times");
+    }
 }
 
 #[tokio::test]
