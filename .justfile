@@ -23,6 +23,10 @@ soak minutes='30' seed='1':
 soak-providers seed='1':
     PERSONA_SOAK_SEED={{seed}} cargo test --locked --test it -- --ignored --exact --nocapture provider_soak::soak
 
+# Twenty seeds of mishaps on the way to the database: just soak-database 1
+soak-database seed='1':
+    PERSONA_SOAK_SEED={{seed}} tests/with-postgres cargo test --locked --test it -- --ignored --exact --nocapture mishaps::soak
+
 # Look for bytes that the reader of providers' streams can't take (needs nightly and cargo-fuzz)
 fuzz seconds='300':
     cargo +nightly fuzz run provider_stream -- -max_total_time={{seconds}} -max_len=4096

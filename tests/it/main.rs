@@ -26,6 +26,7 @@ mod jobs;
 mod lifecycle;
 mod limits;
 mod migrations;
+mod mishaps;
 mod models;
 mod ops;
 mod parts;
