@@ -2,7 +2,7 @@
 //!
 //! docs/cockroachdb.md says of each of these words where CockroachDB's documentation has it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use persona_community::{
     id::OutboxId,
@@ -160,4 +160,39 @@ async fn the_store_sends_nothing_that_cockroachdb_refuses() {
     assert!(heard.len() > 80, "only {} statements were heard", heard.len());
     let wrong: Vec<_> = heard.iter().map(|sql| (sql, faults(sql))).filter(|(_, faults)| !faults.is_empty()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The statements that stand in constants, as `file::NAME`.
+fn constants(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            constants(&entry, found);
+            continue;
+        }
+        let (text, file) = (std::fs::read_to_string(&entry).unwrap(), entry.file_stem().unwrap().to_str().unwrap().to_owned());
+        for (name, value) in text.split("const ").skip(1).filter_map(|rest| rest.split_once(": &str =")) {
+            // What begins with none of these is a name and no statement.
+            let is_statement = ["\"select", "\"insert", "\"update", "\"delete", "\"with", "concat!", "sums!"]
+                .iter()
+                .any(|word| value.trim_start().starts_with(word));
+            if is_statement {
+                found.push(format!("`{file}::{name}`"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_about_cockroachdb_names_every_statement() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/cockroachdb.md")).unwrap();
+    let mut found = Vec::new();
+    constants(&root.join("src/store/postgres"), &mut found);
+    assert!(found.len() > 80, "only {} constants were found", found.len());
+    let missing: Vec<_> = found.iter().filter(|name| !page.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let named =
+        page.split('`').filter(|word| word.contains("::") && word.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b':' | b'_')));
+    let gone: Vec<_> = named.filter(|name| !found.contains(&format!("`{name}`"))).collect();
+    assert!(gone.is_empty(), "{gone:?}");
 }

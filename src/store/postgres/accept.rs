@@ -74,6 +74,10 @@ async fn refuse_over_daily_limit(connection: &AsyncPgConnection, requests: &[Req
 }
 
 /// Refuses those whose user has too many jobs waiting, this group's included.
+///
+/// Under SERIALIZABLE the count holds until the commit. Under READ COMMITTED what other processes write meanwhile is not
+/// counted; as each process has one transaction with a user's requests at a time, that is at most what one transaction of each
+/// of them may take.
 async fn refuse_too_many(connection: &AsyncPgConnection, requests: &[Request], outcomes: &mut [Option<Accepted>]) -> Result<(), Error> {
     let limited = |request: &Request| request.max_waiting > 0 && !request.jobs.is_empty();
     let open = requests.iter().zip(&*outcomes).filter(|(request, outcome)| outcome.is_none() && limited(request));
