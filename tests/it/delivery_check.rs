@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     app::App,
+    fleet::Fleet,
     installation::{Fault, Installation},
     redis::Redis,
 };
@@ -46,12 +47,22 @@ fn server(settings: &[(&str, &str)]) -> App {
 
 /// One process, with its log in its memory.
 fn alone() -> Installation {
-    Installation { servers: vec![server(&[])], redis: None }
+    Installation { servers: vec![server(&[])], workers: Vec::new(), redis: None, database: None }
 }
 
 /// One process, with its log in this Redis.
 fn with_redis(redis: Redis) -> Installation {
-    Installation { servers: vec![server(&[("REDIS_URL", &redis.url())])], redis: Some(redis) }
+    Installation { servers: vec![server(&[("REDIS_URL", &redis.url())])], workers: Vec::new(), redis: Some(redis), database: None }
+}
+
+/// So many services and workers, on one database and one Redis.
+fn apart(services: usize, workers: usize) -> (Installation, impl Sized) {
+    let fleet = Fleet::new();
+    let settings = [("PERSONA_PING_MS", "500"), ("PERSONA_OFFLINE_PACE_MS", "5"), ("PERSONA_LEASE_SECONDS", "2")];
+    let servers = (0..services).map(|_| fleet.service(&settings).start()).collect();
+    let workers = (0..workers).map(|_| fleet.worker(&settings).start()).collect();
+    let Fleet { way, redis, database, pictures } = fleet;
+    (Installation { servers, workers, redis: Some(redis), database: Some(way) }, (database, pictures))
 }
 
 /// What Redis can suffer without losing anything, each for so long at most.
@@ -103,6 +114,13 @@ async fn where_redis_loses_its_data_every_view_is_told_so_and_nothing_else_is_lo
 }
 
 #[tokio::test]
+async fn two_services_and_two_workers_keep_the_contract_whatever_dies_seed_6() {
+    let (installation, _ground) = apart(2, 2);
+    let faults = [&PROCESS[..], &of_redis(Duration::from_secs(3)), &[Fault::DatabaseAway(Duration::from_secs(3))]].concat();
+    round(installation, 6, &faults, Duration::from_secs(12)).await;
+}
+
+#[tokio::test]
 #[ignore = "as long as PERSONA_SOAK_MINUTES says: just soak"]
 #[expect(clippy::disallowed_methods, reason = "how long a test runs is no setting of the product")]
 async fn soak() {
@@ -118,7 +136,12 @@ async fn soak() {
             break;
         }
         let lasts = Duration::from_secs(45);
-        match seed % 3 {
+        match seed % 4 {
+            3 => {
+                let (installation, _ground) = apart(3, 3);
+                let faults = [&all[..], &[Fault::DatabaseAway(Duration::from_secs(30))]].concat();
+                round(installation, seed, &faults, lasts).await
+            }
             0 => round(alone(), seed, &process, lasts).await,
             1 => round(with_redis(Redis::durable()), seed, &all, lasts).await,
             _ => round(with_redis(Redis::durable()), seed, &forgetful, lasts).await,

@@ -15,6 +15,7 @@ mod delivery;
 mod delivery_check;
 mod dialect;
 mod documentation;
+mod faults_processes;
 mod faults_redis;
 mod flows;
 mod history;

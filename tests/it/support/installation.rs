@@ -7,7 +7,7 @@ use rand::{RngExt as _, rngs::SmallRng, seq::IndexedRandom as _};
 use redis::Value;
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{app::App, redis::Redis};
+use super::{app::App, cable::Cable, redis::Redis};
 
 /// What can happen to an installation. Each is undone before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +30,19 @@ pub enum Fault {
     ConnectionsCut,
     /// Redis loses all it has.
     RedisForgets,
+    /// The way to the database is cut for this long at most, or lets nothing through.
+    DatabaseAway(Duration),
 }
 
 /// Processes that serve the same rooms.
 pub struct Installation {
-    /// Those that serve.
+    /// Those that serve, and do the work as well where they are alone.
     pub servers: Vec<App>,
+    /// Those that do the work alone.
+    pub workers: Vec<App>,
     pub redis: Option<Redis>,
+    /// The way to a database that all share.
+    pub database: Option<Cable>,
 }
 
 /// Does what blocks beside everything else.
@@ -57,14 +63,27 @@ impl Installation {
             Fault::Kill => self.kill(recorder, random).await,
             Fault::Stop => self.stop(recorder, random).await,
             Fault::Freeze(longest) => self.freeze(longest, recorder, random).await,
+            Fault::DatabaseAway(longest) => self.cut_database(longest, recorder, random).await,
             _ => self.break_redis(fault, recorder, random).await,
         }
     }
 
-    /// Some process, which the caller gives back by `put`.
+    /// Those of which one can be taken; workers come after servers.
     fn take(&mut self, random: &mut SmallRng) -> (usize, App) {
-        let index = random.random_range(0..self.servers.len());
-        (index, self.servers.remove(index))
+        let index = random.random_range(0..self.servers.len() + self.workers.len());
+        let app = match index.checked_sub(self.servers.len()) {
+            None => self.servers.remove(index),
+            Some(worker) => self.workers.remove(worker),
+        };
+        (index, app)
+    }
+
+    /// Gives back what was taken as this one.
+    fn put(&mut self, index: usize, app: App, servers: usize) {
+        match index.checked_sub(servers) {
+            None => self.servers.insert(index, app),
+            Some(worker) => self.workers.insert(worker, app),
+        }
     }
 
     /// Whether what a process forgets with its end is gone: the log in its memory.
@@ -73,14 +92,16 @@ impl Installation {
     }
 
     async fn kill(&mut self, recorder: &Recorder, random: &mut SmallRng) {
+        let servers = self.servers.len();
         let (index, mut app) = self.take(random);
         recorder.fault(format!("process {index} is killed and started again"), self.forgets());
         app.kill();
         sleep(Duration::from_millis(random.random_range(0..500))).await;
-        self.servers.insert(index, aside(|| app.restart()).await);
+        self.put(index, aside(|| app.restart()).await, servers);
     }
 
     async fn stop(&mut self, recorder: &Recorder, random: &mut SmallRng) {
+        let servers = self.servers.len();
         let (index, mut app) = self.take(random);
         recorder.fault(format!("process {index} is asked to stop, and started again"), self.forgets());
         app.signal("TERM");
@@ -88,16 +109,30 @@ impl Installation {
             assert!(app.wait());
             app.restart()
         };
-        self.servers.insert(index, aside(restart).await);
+        self.put(index, aside(restart).await, servers);
     }
 
     async fn freeze(&mut self, longest: Duration, recorder: &Recorder, random: &mut SmallRng) {
-        let app = self.servers.choose(random).unwrap();
+        let processes: Vec<&App> = self.servers.iter().chain(&self.workers).collect();
+        let app = processes.choose(random).unwrap();
         let lasts = random.random_range(longest / 10..longest);
         recorder.fault(format!("process {} is stopped for {} ms", app.pid(), lasts.as_millis()), false);
         app.signal("STOP");
         sleep(lasts).await;
         app.signal("CONT");
+    }
+
+    async fn cut_database(&mut self, longest: Duration, recorder: &Recorder, random: &mut SmallRng) {
+        let cable = self.database.as_ref().expect("there is a database to lose");
+        let (lasts, is_dead) = (random.random_range(longest / 10..longest), random.random_bool(0.5));
+        recorder.fault(format!("the database {} for {} ms", if is_dead { "hangs" } else { "is away" }, lasts.as_millis()), false);
+        if is_dead {
+            cable.go_dead();
+        } else {
+            cable.cut();
+        }
+        sleep(lasts).await;
+        cable.mend();
     }
 
     async fn break_redis(&mut self, fault: Fault, recorder: &Recorder, random: &mut SmallRng) {
@@ -140,7 +175,7 @@ impl Installation {
                     redis.ask::<Value>(&["CLIENT", "KILL", "TYPE", kind]);
                 }
             }
-            Fault::Kill | Fault::Stop | Fault::Freeze(_) => unreachable!("a process is none of Redis' faults"),
+            Fault::Kill | Fault::Stop | Fault::Freeze(_) | Fault::DatabaseAway(_) => unreachable!("a process is none of Redis' faults"),
         }
         self.redis = Some(redis);
     }
