@@ -17,7 +17,7 @@ test *filter:
 
 # Hold the server to its delivery contract while it is broken at random: just soak 30 1
 soak minutes='30' seed='1':
-    PERSONA_SOAK_MINUTES={{minutes}} PERSONA_SOAK_SEED={{seed}} cargo test --locked --test it -- --ignored --exact --nocapture delivery_check::soak
+    PERSONA_SOAK_MINUTES={{minutes}} PERSONA_SOAK_SEED={{seed}} tests/with-postgres cargo test --locked --test it -- --ignored --exact --nocapture delivery_check::soak
 
 # A thousand jobs over providers that fail at random: just soak-providers 1
 soak-providers seed='1':
