@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     ClaimedColumns, ClaimedRow,
     claim::{Asked, Find},
-    claimed, job_id, limited, limits, lives, now, places, promote,
+    claimed, job_id, limited, limits, lives, now, places, promote, stands_in,
     turns::{Lane, reach_back, serve},
     worker, worker_uuid,
 };
@@ -166,7 +166,9 @@ const BEGIN: &str = concat!(
     "update job set state = 3, attempt = job.attempt + 1, tries = job.tries + 1, worker = $1, error = null, started_at = ",
     now!(),
     " from unnest($2, $3) as chosen (bucket, id)
-    where job.bucket = chosen.bucket and job.id = chosen.id and job.state = 0 and ",
+    where job.bucket = chosen.bucket and job.id = chosen.id and ",
+    stands_in!(0),
+    " and ",
     lives!("$1"),
     " returning ",
     claimed!()

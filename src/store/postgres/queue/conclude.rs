@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
 use super::{
-    bucket_of, job_id, lives, millis, now, places, state_number,
+    bucket_of, job_id, lives, millis, now, places, stands_in, state_number,
     turns::{Lane, reach_back},
     uuid_of, worker_uuid,
 };
@@ -71,7 +71,9 @@ fn columns(fences: impl IntoIterator<Item = Fence>) -> (Vec<i16>, Vec<Uuid>, Vec
 macro_rules! fenced {
     ($worker:literal) => {
         concat!(
-            " job.bucket = f.bucket and job.id = f.id and job.attempt = f.attempt and job.state = 3 and job.worker = ",
+            " job.bucket = f.bucket and job.id = f.id and job.attempt = f.attempt and ",
+            stands_in!(3),
+            " and job.worker = ",
             $worker,
             " and ",
             lives!($worker)
@@ -227,7 +229,9 @@ async fn done(mut connection: &AsyncPgConnection, conclusions: &[Conclusion]) ->
 }
 
 const PROGRESS: &str = concat!(
-    "update job set progress = $1, note = $2 where bucket = $3 and id = $4 and attempt = $5 and worker = $6 and state = 3 and ",
+    "update job set progress = $1, note = $2 where bucket = $3 and id = $4 and attempt = $5 and worker = $6 and ",
+    stands_in!(3),
+    " and ",
     lives!("$6")
 );
 

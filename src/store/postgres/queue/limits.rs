@@ -11,7 +11,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{bucket_of, lives, uuid_of, worker_uuid};
+use super::{bucket_of, lives, stands_in, uuid_of, worker_uuid};
 use crate::{
     id::WorkerId,
     job::Fence,
@@ -81,7 +81,7 @@ const ADD_PROVIDER: &str = "insert into queue_limit (scope, name) values ('provi
 const HOLD_PROVIDER: &str = "select most from queue_limit where scope = 'provider' and name = $1 for update";
 const OTHERS: &str = "select count(*) from job where state = 3 and provider = $1 and id <> $2";
 const ACQUIRE: &str =
-    concat!("update job set provider = $1 where bucket = $2 and id = $3 and attempt = $4 and worker = $5 and state = 3 and ", lives!("$5"));
+    concat!("update job set provider = $1 where bucket = $2 and id = $3 and attempt = $4 and worker = $5 and ", stands_in!(3), " and ", lives!("$5"));
 
 /// Makes a running job one of those that use a provider, where there is room.
 pub(super) async fn acquire(mut connection: &AsyncPgConnection, worker: WorkerId, fence: Fence, provider: &str, most: usize) -> Result<bool, Error> {

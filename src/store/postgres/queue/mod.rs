@@ -59,6 +59,15 @@ macro_rules! lives {
 }
 use lives;
 
+/// That a job, which is found by its id, is in this state: said so that no plan takes an index of that state instead, and
+/// compares all that is in it with all that is asked for.
+macro_rules! stands_in {
+    ($state:literal) => {
+        concat!("job.state + 0 = ", $state)
+    };
+}
+use stands_in;
+
 /// What [`ClaimedRow`] reads.
 macro_rules! claimed {
     () => {

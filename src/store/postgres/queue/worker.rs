@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::{ClaimedColumns, ClaimedRow, PostgresStore, bucket_of, claimed, job_id, limited, lives, millis, now, worker_uuid};
+use super::{ClaimedColumns, ClaimedRow, PostgresStore, bucket_of, claimed, job_id, limited, lives, millis, now, stands_in, worker_uuid};
 use crate::{
     id::WorkerId,
     job::{Claimed, Fence},
@@ -92,7 +92,9 @@ const ABANDONED: &str = concat!(
 );
 const TAKE_OVER: &str = concat!(
     "update job set attempt = job.attempt + 1, worker = $1, provider = null from unnest($2, $3, $4) as left_behind (bucket, id, attempt)
-    where job.bucket = left_behind.bucket and job.id = left_behind.id and job.attempt = left_behind.attempt and job.state = 3 and ",
+    where job.bucket = left_behind.bucket and job.id = left_behind.id and job.attempt = left_behind.attempt and ",
+    stands_in!(3),
+    " and ",
     lives!("$1"),
     " returning ",
     claimed!()
