@@ -34,6 +34,8 @@ use crate::{
 
 /// The most that one claim asks for.
 const CLAIM: usize = 500;
+/// How long after a claim that left nothing it asks what comes next. A wake-up within that time doesn't have to wait for it.
+const AFTER_ALL: Duration = Duration::from_millis(10);
 /// How often the worker's thread shows that it isn't stuck, and looks whether what it has claimed is.
 const PULSE: Duration = Duration::from_millis(500);
 /// How long what was given back may take to be written.
@@ -162,8 +164,9 @@ impl Poller {
             Ok(Found::Jobs(batch)) => {
                 self.rest.end();
                 self.herd.came_in_time();
+                let more = batch.more || batch.lost || again;
                 self.hand_out(batch, lease, sent);
-                self.look(false, ctx);
+                self.look_in(if more { Duration::ZERO } else { AFTER_ALL }, !more, ctx);
             }
             Ok(Found::Nothing(due)) => {
                 self.herd.came_too_late();

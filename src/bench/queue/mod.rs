@@ -5,6 +5,7 @@
 //! of their own, which no wake-up reaches.
 
 mod crew;
+mod floor;
 mod waits;
 
 use std::{
@@ -23,7 +24,7 @@ use super::report::{self, per_second};
 use crate::{
     id::UserId,
     job::{NewJob, Work},
-    store::{Isolation, PostgresConfig, PostgresStore, SqliteStore, Store},
+    store::{Accepted, Isolation, PostgresConfig, PostgresStore, Request, SqliteStore, Store},
 };
 
 /// How many users take turns.
@@ -70,7 +71,7 @@ struct Figures {
     slots: usize,
     /// Enqueued in batches.
     enqueue_per_s: f64,
-    /// Enqueued singly, by several at once.
+    /// Asked for singly, by several users at once, as the service takes requests.
     enqueue_single_per_s: f64,
     jobs_per_s: f64,
     /// From the call that enqueues to the claim, at a tenth of that rate.
@@ -82,6 +83,9 @@ struct Figures {
     /// At four fifths of it.
     wait_most_p50_ms: f64,
     wait_most_p99_ms: f64,
+    /// A bare commit on the same disk in the same run.
+    commit_p50_ms: f64,
+    commit_p99_ms: f64,
 }
 
 /// Measures the queue.
@@ -95,6 +99,10 @@ pub async fn run(options: Options) -> Result<()> {
     let depth = store.depth().await?;
     ensure!(depth.waiting + depth.running == 0, "jobs wait in this database: it is in use");
 
+    let commit = match &options.database_url {
+        Some(url) => floor::of_postgres(url).await?,
+        None => floor::of_sqlite(&folder.0)?,
+    };
     let singles = enqueue_singly(&*store, SINGLES).await?;
     let batches = enqueue(&*store, options.jobs).await?;
     let crew = Crew::start(store.clone(), &folder.0, &options)?;
@@ -124,15 +132,18 @@ pub async fn run(options: Options) -> Result<()> {
         wait_half_p99_ms: half.p99,
         wait_most_p50_ms: most.p50,
         wait_most_p99_ms: most.p99,
+        commit_p50_ms: commit.p50,
+        commit_p99_ms: commit.p99,
     };
-    let wait = |wait: waits::Waits| format!("{:.1} / {:.1} ms (p50 / p99)", wait.p50, wait.p99);
+    let wait = |wait: waits::Waits| format!("{:.2} / {:.2} ms (p50 / p99)", wait.p50, wait.p99);
     let rows = [
         ("jobs a second", format!("{jobs_per_s:.0}")),
         ("enqueued a second, in batches", format!("{:.0}", figures.enqueue_per_s)),
-        ("enqueued a second, singly", format!("{:.0}", figures.enqueue_single_per_s)),
+        ("asked for a second, singly", format!("{:.0}", figures.enqueue_single_per_s)),
         ("wait at a tenth of that rate", wait(tenth)),
         ("wait at half of it", wait(half)),
         ("wait at four fifths", wait(most)),
+        ("a bare commit", wait(commit)),
     ];
     report::print(options.json, &figures, &rows)
 }
@@ -169,9 +180,17 @@ async fn enqueue(store: &dyn Store, count: usize) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
+/// Has a job enqueued as the service takes a user's request: together with others that wait for the same commit.
+async fn ask(store: &dyn Store, job: NewJob) -> Result<()> {
+    let request = Request { user: job.user.clone(), message: None, jobs: vec![job], idempotency: None, max_waiting: 0, is_over_daily_limit: false };
+    let accepted = store.accept(request).await?;
+    ensure!(accepted == Accepted::New, "a job was not taken: {accepted:?}");
+    Ok(())
+}
+
 async fn enqueue_singly(store: &dyn Store, count: usize) -> Result<Duration> {
     let begun = Instant::now();
-    let mut enqueued = stream::iter(0..count).map(|number| store.enqueue(vec![job(number)])).buffer_unordered(AT_ONCE);
+    let mut enqueued = stream::iter(0..count).map(|number| ask(store, job(number))).buffer_unordered(AT_ONCE);
     while let Some(done) = enqueued.next().await {
         done?;
     }

@@ -1,6 +1,6 @@
 //! How long jobs wait at a rate.
 //!
-//! From the call that enqueues a job, on this process's clock, to its claim, on the store's: both are this machine's. The store
+//! From the request for a job, on this process's clock, to its claim, on the store's: both are this machine's. The store
 //! keeps moments in milliseconds, so that a single wait is right to one of them.
 
 use std::{
@@ -11,14 +11,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{USERS, crew::Crew, drained, job};
+use super::{USERS, ask, crew::Crew, drained, job};
 use crate::{
     bench::report,
     id::JobId,
     store::{JobFilter, Store},
 };
 
-/// How often jobs are enqueued: all that are due at once.
+/// How often jobs are asked for: all that are due at once.
 const EVERY: Duration = Duration::from_millis(1);
 
 /// In milliseconds.
@@ -28,17 +28,18 @@ pub(super) struct Waits {
     pub p99: f64,
 }
 
-/// Enqueues at this rate for so long, and says how long the jobs have waited.
+/// Asks for jobs at this rate for so long, and says how long the jobs have waited.
 pub(super) async fn at(store: &Arc<dyn Store>, crew: &Crew, rate: f64, lasts: Duration) -> Result<Waits> {
     let (begun, mut called, mut under_way) = (Instant::now(), HashMap::new(), tokio::task::JoinSet::new());
     while begun.elapsed() < lasts {
         let due = (begun.elapsed().as_secs_f64() * rate) as usize;
         if due > called.len() {
-            let jobs: Vec<_> = (called.len()..due).map(job).collect();
             let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3;
-            called.extend(jobs.iter().map(|job| (job.id, now)));
-            let store = store.clone();
-            under_way.spawn(async move { store.enqueue(jobs).await });
+            for job in (called.len()..due).map(job) {
+                called.insert(job.id, now);
+                let store = store.clone();
+                under_way.spawn(async move { ask(&*store, job).await });
+            }
         }
         while let Some(done) = under_way.try_join_next() {
             done??;
@@ -65,6 +66,11 @@ async fn told(store: &dyn Store, called: &HashMap<JobId, f64>) -> Result<Waits> 
         }
     }
     ensure!(waits.len() == called.len(), "of {} jobs {} are done", called.len(), waits.len());
+    percentiles(waits)
+}
+
+/// Of so many milliseconds each.
+pub(super) fn percentiles(mut waits: Vec<f64>) -> Result<Waits> {
     waits.sort_by(f64::total_cmp);
     let at = |share: f64| waits.get((waits.len() as f64 * share) as usize).copied().map(report::rounded);
     Ok(Waits { p50: at(0.5).context("no job was done")?, p99: at(0.99).context("no job was done")? })
