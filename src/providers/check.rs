@@ -138,7 +138,7 @@ fn advice(error: &ProviderError, provider: &str) -> Option<String> {
             None => "it has too much to do: try again".into(),
         },
         Fault::BrokeOff | Fault::Malformed => format!("what answers at {name}_BASE_URL may not speak this protocol"),
-        Fault::Blocked | Fault::SaidNothing => return None,
+        Fault::NoRoom | Fault::Blocked | Fault::SaidNothing => return None,
     })
 }
 

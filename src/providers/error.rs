@@ -15,6 +15,8 @@ pub enum Fault {
     TimedOut,
     /// It has too much to do, or we ask too often.
     Overloaded,
+    /// All that may use it at once do, as our own limit says: nothing is wrong with it.
+    NoRoom,
     /// The account has no money or quota left.
     OutOfCredit,
     /// The key is wrong, or may not do this.
@@ -86,7 +88,7 @@ impl ProviderError {
     /// Whether the same request may succeed later, and may be made again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        let heals = matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed);
+        let heals = matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::NoRoom | Fault::BrokeOff | Fault::Malformed);
         let soon = self.retry_after.is_none_or(|pause| pause <= WORTH_WAITING);
         !self.billed && self.retry.unwrap_or(heals) && soon
     }
@@ -104,7 +106,7 @@ impl ProviderError {
             Fault::Blocked => FailureCode::ContentBlocked,
             _ if self.billed => FailureCode::PictureLost,
             Fault::Unreachable | Fault::TimedOut | Fault::BrokeOff | Fault::Malformed => FailureCode::ProviderUnreachable,
-            Fault::Overloaded => FailureCode::ProviderOverloaded,
+            Fault::Overloaded | Fault::NoRoom => FailureCode::ProviderOverloaded,
             Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => FailureCode::ProviderUnavailable,
             Fault::Rejected => FailureCode::RequestRejected,
             Fault::SaidNothing => FailureCode::NothingSaid,

@@ -27,6 +27,7 @@ pub use self::{
     error::{Fault, ProviderError},
     key::Key,
 };
+use self::router::turns::Places;
 use crate::{
     event::{FinishReason, Usage},
     job::ImageSize,
@@ -126,6 +127,11 @@ pub trait Provider: Send + Sync {
 
     /// Makes a picture.
     fn image(self: Arc<Self>, request: ImageRequest) -> Steps<ImageStep>;
+
+    /// The same provider for one job, which takes its place at each that it asks; nothing, where nobody is counted.
+    fn for_job(&self, _places: Arc<dyn Places>) -> Option<Arc<dyn Provider>> {
+        None
+    }
 
     /// Whether it has a model, asked in a way that costs nothing.
     fn offers<'a>(&'a self, _model: &'a str) -> Offered<'a> {

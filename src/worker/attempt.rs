@@ -14,12 +14,14 @@ use super::{
     executor::{Reason, StopSign},
     jobs::{self, Run},
     lease::Lease,
+    place,
     publisher::{Broken, Streamed},
 };
 use crate::{
     failure::{Failure, FailureCode},
     job::{Claimed, Work},
     log::{LogError, Running},
+    providers::Fault::NoRoom,
     retry::{AfterFailure, Fault, after},
     store::{Conclusion, Ending, Then},
 };
@@ -103,7 +105,8 @@ impl Attempt<'_> {
                 Some(partial) => end(job, FailureCode::Cancelled.into(), Some(partial)),
                 None => cancel(self.tools, job).await,
             }),
-            Outcome::Ran(Err(Broken::NoRoom(pause))) => Some(Then::Snooze { pause }),
+            // Others have their turn: no failure.
+            Outcome::Ran(Err(Broken::Provider(error))) if error.fault == NoRoom => Some(Then::Snooze { pause: place::away() }),
             Outcome::Ran(Err(error)) => {
                 log::warn!("job {}: attempt {} failed: {error}", job.fence.job, job.fence.attempt);
                 let (failure, fault) = told(&error);
@@ -160,6 +163,5 @@ fn told(error: &Broken) -> (Failure, Fault) {
         Broken::Media(_) => (FailureCode::MediaUnavailable.into(), fault(true, None)),
         Broken::DailyLimit(_) => (FailureCode::DailyLimit.into(), Fault::Lasting),
         Broken::PictureLost(_) => (FailureCode::PictureLost.into(), Fault::Lasting),
-        Broken::NoRoom(pause) => (FailureCode::ProviderOverloaded.into(), fault(true, Some(*pause))),
     }
 }

@@ -23,6 +23,7 @@ pub mod lease;
 pub mod meter;
 pub mod metrics;
 pub mod periodic;
+mod place;
 pub mod poller;
 pub mod publisher;
 pub mod rescuer;

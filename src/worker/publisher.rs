@@ -43,9 +43,6 @@ pub enum Broken {
     /// Its owner has used up what a day allows.
     #[error("its owner may not use more today: {0}")]
     DailyLimit(Reached),
-    /// All that may use the provider at once do; no failure.
-    #[error("the provider is used by as many jobs as may use it")]
-    NoRoom(Duration),
 }
 
 /// One job's voice.

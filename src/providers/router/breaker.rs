@@ -110,7 +110,7 @@ impl Breakers {
     fn failed_at(&self, target: &Target, error: &ProviderError, now: Instant) {
         let is_account = match error.fault {
             Fault::OutOfCredit | Fault::Unauthorized | Fault::ModelMissing => true,
-            Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::BrokeOff | Fault::Malformed => false,
+            Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::NoRoom | Fault::BrokeOff | Fault::Malformed => false,
             Fault::Rejected | Fault::Blocked | Fault::SaidNothing => return,
         };
         let mut broken = self.broken();

@@ -1,7 +1,7 @@
 //! Routes a request to the first provider that can serve it, and on to the next where one fails.
 //!
 //! Each kind of work has an ordered list of targets. What has failed is left alone for a while ([`breaker`]); who has as many
-//! requests as it may is waited for ([`turns`]). After the first word, the next provider begins anew and says so. Refuses to
+//! requests as it may is waited for, for a while ([`turns`]). After the first word, the next provider begins anew and says so. Refuses to
 //! pay twice: a picture that may have been paid for is not asked for again.
 
 pub mod breaker;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::{
     breaker::{Admission, Breakers, Rests},
-    turns::{Turn, Turns},
+    turns::{Places, Turn, Turns},
 };
 use super::{Fault, ImageRequest, ImageStep, Provider, ProviderError, Purpose, Steps, TextRequest, TextStep, wire::Patience};
 use crate::model::Target;
@@ -32,12 +32,15 @@ pub struct Routes {
 }
 
 /// The first provider that can, and the next where it can't.
+#[derive(Clone)]
 pub struct Router {
-    providers: HashMap<&'static str, Arc<dyn Provider>>,
-    routes: Routes,
-    breakers: Breakers,
+    providers: Arc<HashMap<&'static str, Arc<dyn Provider>>>,
+    routes: Arc<Routes>,
+    breakers: Arc<Breakers>,
     turns: Arc<dyn Turns>,
     patience: Patience,
+    /// Of the job whose router this is.
+    places: Option<Arc<dyn Places>>,
 }
 
 impl Router {
@@ -45,7 +48,8 @@ impl Router {
     #[must_use]
     pub fn new(providers: Vec<Arc<dyn Provider>>, routes: Routes, rests: Rests, turns: Arc<dyn Turns>, patience: Patience) -> Self {
         let providers = providers.into_iter().map(|provider| (provider.name(), provider)).collect();
-        Self { providers, routes, breakers: Breakers::new(rests), turns, patience }
+        let (providers, routes, breakers) = (Arc::new(providers), Arc::new(routes), Arc::new(Breakers::new(rests)));
+        Self { providers, routes, breakers, turns, patience, places: None }
     }
 
     /// The targets of a list that have this model, where one is named.
@@ -197,6 +201,11 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
             let turn = timeout_at(patience, router.turns.take(name)).await;
             // Its limit is ours, so its breaker must not hear of it.
             let turn = turn.map_err(|_| ProviderError::new(name, Fault::Overloaded, "it has as many requests of ours as it may have at once"))?;
+            if let Some(places) = &router.places
+                && !places.take(name).await
+            {
+                return Err(ProviderError::new(name, Fault::NoRoom, "as many jobs use it as may at once"));
+            }
             *open = Some((turn, (self.open)(&way.target, way.provider.clone())));
         }
         let Some((_, steps)) = open else { return Err(ProviderError::new(name, Fault::BrokeOff, "it is not asked")) };
@@ -282,6 +291,10 @@ fn all_rest(rest: Duration) -> ProviderError {
 impl Provider for Router {
     fn name(&self) -> &'static str {
         "router"
+    }
+
+    fn for_job(&self, places: Arc<dyn Places>) -> Option<Arc<dyn Provider>> {
+        Some(Arc::new(Self { places: Some(places), ..self.clone() }))
     }
 
     fn text(self: Arc<Self>, request: TextRequest) -> Steps<TextStep> {

@@ -1,7 +1,7 @@
 //! How many requests a provider may have at once.
 //!
-//! Behind a trait, as the limit belongs to the account, whatever the number of workers: [`InProcess`] holds it for one
-//! process, and whoever sees all of them may hold it for all.
+//! A process has its own limit, [`Turns`], for which its requests wait in line. An account may have another one, whatever the
+//! number of processes: whoever sees all of them keeps that, and gives a job its place ([`Places`]).
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -32,6 +32,14 @@ impl Turn {
 pub trait Turns: Send + Sync {
     /// Waits for a turn at `provider`, first come, first served. Dropping the wait gives the place up.
     async fn take(&self, provider: &str) -> Turn;
+}
+
+/// Gives a job its place among those that may use a provider at once, in all processes. It has one place, which is given back
+/// when the job ends, or another one is taken.
+#[async_trait]
+pub trait Places: Send + Sync {
+    /// Takes the place at `provider`, where it needn't wait for long; says whether it has.
+    async fn take(&self, provider: &str) -> bool;
 }
 
 /// How many requests a provider may have at once, where there is a limit: for all of them, or for one.

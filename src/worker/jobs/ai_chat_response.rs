@@ -21,7 +21,7 @@ const REMEMBERED: usize = 100;
 const REPLY_TOKENS: u32 = 1024;
 
 pub(super) async fn run(run: Run<'_>, work: &Work, answer: &Answer) -> Result<Ending, Broken> {
-    let provider = &run.tools.provider;
+    let provider = run.provider();
     // The answer must not come before the question.
     run.tools.outbox.publish_first(OutboxId::from_bytes(*answer.reply_to.as_bytes())).await?;
     allowance::check(&run, Need::Text).await?;

@@ -32,7 +32,7 @@ pub(super) async fn run(run: Run<'_>, prompt: &str, size: ImageSize, model: Opti
     }
     allowance::check(&run, Need::Image).await?;
     let mut painting = Painting::new(run);
-    let (job, provider) = (painting.run.fence.job, painting.run.tools.provider.clone());
+    let (job, provider) = (painting.run.fence.job, painting.run.provider());
     painting.voice.tell(Fact::GenerationStarted { job_id: job, message: "Painting has begun".into() }).await?;
     let mut steps = provider.image(ImageRequest { prompt: prompt.to_owned(), size, route: model.into_iter().collect(), model: None });
     while let Some(step) = steps.next().await {

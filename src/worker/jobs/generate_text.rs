@@ -28,7 +28,7 @@ pub(super) fn request(prompt: &str, model: Option<Target>, max_tokens: Option<u3
 pub(super) async fn run(run: Run<'_>, request: TextRequest, stream_id: StreamId) -> Result<Ending, Broken> {
     allowance::check(&run, Need::Text).await?;
     run.streamed.meter.shows(&request);
-    let (job, provider) = (run.fence.job, &run.tools.provider);
+    let (job, provider) = (run.fence.job, run.provider());
     let mut publisher = Publisher::new(&run, Channel::of_user(run.owner));
     publisher.tell(Fact::GenerationStarted { job_id: job, message: "Writing has begun".into() }).await?;
     let mut strand = Strand { stream_id, provider: provider.name(), reply_to: None, persona: None, restart: run.fence.attempt > 1 };

@@ -10,14 +10,18 @@ mod generate_image;
 mod generate_text;
 pub mod housekeeping;
 
+use std::sync::Arc;
+
 use super::{
     Tools, ending,
     lease::Lease,
+    place::Place,
     publisher::{Broken, Streamed},
 };
 use crate::{
     id::UserId,
     job::{Fence, Work},
+    providers::Provider,
     store::Ending,
 };
 
@@ -30,6 +34,15 @@ pub struct Run<'a> {
     pub owner: &'a UserId,
     /// What it has said so far; the attempt reads it where the job is stopped.
     pub streamed: &'a mut Streamed,
+}
+
+impl Run<'_> {
+    /// Who generates: each that is asked counts this job as one of those that use it.
+    fn provider(&self) -> Arc<dyn Provider> {
+        let provider = &self.tools.provider;
+        let place = Place::of(self.tools, self.lease.worker, self.fence);
+        provider.for_job(place).unwrap_or_else(|| provider.clone())
+    }
 }
 
 /// Does the work, and says how it ends.

@@ -42,11 +42,8 @@ pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, fin
     {
         return Ok(Batch { jobs, more: true, lost: false });
     }
-    let held = hold(connection, &find.shards).await?;
-    if find.has_due {
-        promote::promote(connection, &held).await?;
-    }
-    let (chosen, waiting) = chosen(connection, asked, &held).await?;
+    let (held, known) = hold(connection, asked, find).await?;
+    let (chosen, waiting) = chosen(connection, asked, &held, known).await?;
     if chosen.is_empty() {
         return Ok(Batch::default());
     }
@@ -63,10 +60,22 @@ pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, fin
 const HOLD_FREE: &str = "select shard from queue_shard where shard = any($1) for update skip locked";
 const HOLD: &str = "select shard from queue_shard where shard = any($1) order by shard for update";
 
-/// Holds those of the shards that nobody holds, or waits for the first of them.
-async fn hold(connection: &AsyncPgConnection, shards: &[i16]) -> Result<Vec<i16>, Error> {
-    let held = hold_by(connection, HOLD_FREE, shards).await?;
-    if held.is_empty() { hold_by(connection, HOLD, &shards[..1]).await } else { Ok(held) }
+/// Holds those of the shards that nobody holds, or waits for the first of them; and says what waits there.
+async fn hold(connection: &AsyncPgConnection, asked: Asked, find: &Find) -> Result<(Vec<i16>, Known), Error> {
+    let shards = &find.shards;
+    let (mut held, mut known) = both(hold_by(connection, HOLD_FREE, shards), read(connection, asked, asked.room + 1, shards)).await?;
+    let waits = held.is_empty();
+    if waits {
+        held = hold_by(connection, HOLD, &shards[..1]).await?;
+    }
+    if find.has_due {
+        promote::promote(connection, &held).await?;
+    }
+    if waits || find.has_due {
+        known = read(connection, asked, asked.room + 1, &held).await?;
+    }
+    known.1.retain(|job| held.contains(&job.lane.shard));
+    Ok((held, known))
 }
 
 async fn hold_by(mut connection: &AsyncPgConnection, sql: &'static str, shards: &[i16]) -> Result<Vec<i16>, Error> {
@@ -93,11 +102,18 @@ struct Waiting {
     low: i64,
 }
 
+/// Limits, and the first jobs of each lane.
+type Known = (Vec<limits::Limit>, Vec<Waiting>);
+
+async fn read(connection: &AsyncPgConnection, asked: Asked, depth: usize, shards: &[i16]) -> Result<Known, Error> {
+    both(limits::read(connection), keys(connection, asked.overlap, depth, shards)).await
+}
+
 /// The jobs to begin, in their order, and those they were chosen from.
-async fn chosen(connection: &AsyncPgConnection, asked: Asked, held: &[i16]) -> Result<(Vec<JobId>, Vec<Waiting>), Error> {
+async fn chosen(connection: &AsyncPgConnection, asked: Asked, held: &[i16], mut known: Known) -> Result<(Vec<JobId>, Vec<Waiting>), Error> {
     let mut depth = asked.room + 1;
     loop {
-        let (limits, waiting) = both(limits::read(connection), keys(connection, asked.overlap, depth, held)).await?;
+        let (limits, waiting) = known;
         if waiting.is_empty() {
             return Ok((Vec::new(), waiting));
         }
@@ -106,6 +122,7 @@ async fn chosen(connection: &AsyncPgConnection, asked: Asked, held: &[i16]) -> R
         // Where nothing else was there, looking farther finds nothing.
         if choice.jobs.len() < asked.room && choice.passed_over > 0 && waiting.len() >= depth && depth < FAR {
             depth = FAR;
+            known = read(connection, asked, depth, held).await?;
             continue;
         }
         return Ok((choice.jobs, waiting));

@@ -1,0 +1,57 @@
+//! A job's place among those that use a provider at once, whichever worker runs them.
+//!
+//! The running job's own row holds it, so that it is free again when the job ends or is put back, and whatever becomes of the
+//! worker. Waits a little, since most requests are short; then the job makes room for others and comes again. Refuses to know
+//! the limits: the store counts under their lock.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::Tools;
+use crate::{id::WorkerId, job::Fence, providers::router::turns::Places, store::Store};
+
+/// How long a job waits with a slot of its worker in its hands.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it asks, a half more or less.
+const EVERY: Duration = Duration::from_millis(100);
+/// How long it leaves the slot to others then, a half more or less.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// The place of one attempt at a job.
+pub(super) struct Place {
+    store: Arc<dyn Store>,
+    worker: WorkerId,
+    fence: Fence,
+}
+
+impl Place {
+    /// One that isn't taken yet.
+    pub(super) fn of(tools: &Tools, worker: WorkerId, fence: Fence) -> Arc<Self> {
+        Arc::new(Self { store: tools.store.clone(), worker, fence })
+    }
+}
+
+/// How long a job that got no place is to stay away.
+pub(super) fn away() -> Duration {
+    AWAY.mul_f64(0.5 + rand::random::<f64>())
+}
+
+#[async_trait]
+impl Places for Place {
+    async fn take(&self, provider: &str) -> bool {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.store.acquire(self.worker, self.fence, provider, usize::MAX).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => log::warn!("job {}: no place at {provider} can be taken: {error}", self.fence.job),
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(EVERY.mul_f64(0.5 + rand::random::<f64>())).await;
+        }
+    }
+}
