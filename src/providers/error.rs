@@ -88,7 +88,8 @@ impl ProviderError {
     /// Whether the same request may succeed later, and may be made again.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        let heals = matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::NoRoom | Fault::BrokeOff | Fault::Malformed);
+        let heals =
+            matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Overloaded | Fault::NoRoom | Fault::BrokeOff | Fault::Malformed);
         let soon = self.retry_after.is_none_or(|pause| pause <= WORTH_WAITING);
         !self.billed && self.retry.unwrap_or(heals) && soon
     }

@@ -23,11 +23,11 @@ use futures_util::{
     stream::LocalBoxStream,
 };
 
+use self::router::turns::Places;
 pub use self::{
     error::{Fault, ProviderError},
     key::Key,
 };
-use self::router::turns::Places;
 use crate::{
     event::{FinishReason, Usage},
     job::ImageSize,

@@ -6,6 +6,7 @@
 
 mod crew;
 mod floor;
+mod past;
 mod waits;
 
 use std::{
@@ -53,6 +54,12 @@ pub struct Options {
     /// How long each rate is held while waits are measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..), value_name = "SECONDS")]
     seconds: u32,
+    /// Finished jobs that are there before
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    finished: u32,
+    /// Hold a transaction open that is older than all jobs, so that nothing can be vacuumed; not on SQLite
+    #[arg(long, requires = "database_url")]
+    old_transaction: bool,
     /// Where the folder of the run is made; on a disk, or durability costs nothing
     #[arg(id = "bench_queue_folder", long = "folder", default_value = "/var/tmp", value_name = "FOLDER")]
     folder: PathBuf,
@@ -69,6 +76,9 @@ struct Figures {
     jobs: usize,
     workers: usize,
     slots: usize,
+    /// What was there before.
+    finished: u32,
+    old_transaction: bool,
     /// Enqueued in batches.
     enqueue_per_s: f64,
     /// Asked for singly, by several users at once, as the service takes requests.
@@ -83,6 +93,9 @@ struct Figures {
     /// At four fifths of it.
     wait_most_p50_ms: f64,
     wait_most_p99_ms: f64,
+    /// A claim of a hundred jobs after all that.
+    claim_p50_ms: f64,
+    claim_p99_ms: f64,
     /// A bare commit on the same disk in the same run.
     commit_p50_ms: f64,
     commit_p99_ms: f64,
@@ -99,6 +112,12 @@ pub async fn run(options: Options) -> Result<()> {
     let depth = store.depth().await?;
     ensure!(depth.waiting + depth.running == 0, "jobs wait in this database: it is in use");
 
+    let mut old = None;
+    match &options.database_url {
+        Some(url) => old = Some(past::of_postgres(url, options.finished, options.old_transaction).await?),
+        None if options.finished > 0 => past::of_sqlite(&folder.0.join("persona.sqlite"), options.finished)?,
+        None => {}
+    }
     let commit = match &options.database_url {
         Some(url) => floor::of_postgres(url).await?,
         None => floor::of_sqlite(&folder.0)?,
@@ -115,6 +134,8 @@ pub async fn run(options: Options) -> Result<()> {
     let half = waits::at(&store, &crew, jobs_per_s / 2.0, lasts).await?;
     let most = waits::at(&store, &crew, jobs_per_s * 0.8, lasts).await?;
     crew.stop().await;
+    let claims = past::claims(&*store).await?;
+    drop(old);
     store.close().await;
 
     let figures = Figures {
@@ -123,6 +144,8 @@ pub async fn run(options: Options) -> Result<()> {
         jobs: options.jobs,
         workers: options.workers,
         slots: options.slots,
+        finished: options.finished,
+        old_transaction: options.old_transaction,
         enqueue_per_s: per_second(options.jobs as u64, batches.as_secs_f64()),
         enqueue_single_per_s: per_second(SINGLES as u64, singles.as_secs_f64()),
         jobs_per_s,
@@ -132,6 +155,8 @@ pub async fn run(options: Options) -> Result<()> {
         wait_half_p99_ms: half.p99,
         wait_most_p50_ms: most.p50,
         wait_most_p99_ms: most.p99,
+        claim_p50_ms: claims.p50,
+        claim_p99_ms: claims.p99,
         commit_p50_ms: commit.p50,
         commit_p99_ms: commit.p99,
     };
@@ -143,6 +168,7 @@ pub async fn run(options: Options) -> Result<()> {
         ("wait at a tenth of that rate", wait(tenth)),
         ("wait at half of it", wait(half)),
         ("wait at four fifths", wait(most)),
+        ("a claim of a hundred jobs", wait(claims)),
         ("a bare commit", wait(commit)),
     ];
     report::print(options.json, &figures, &rows)
