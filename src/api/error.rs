@@ -337,7 +337,10 @@ pub fn of_protocol(status: u16) -> (StatusCode, header::HeaderMap, String) {
     (status, headers, body)
 }
 
-/// What every answer has.
+/// So many headers every answer has.
+pub const SIGNS: usize = 2;
+
+/// Adds them.
 fn sign(headers: &mut header::HeaderMap, id: &str) {
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);

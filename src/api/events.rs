@@ -17,7 +17,7 @@ use actix_web::{
     body::MessageBody,
     http::{
         ConnectionType, Version,
-        header::{self, HeaderMap},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     web::Data,
 };
@@ -145,11 +145,13 @@ impl Wanted {
 
 /// A stream with this body.
 fn response(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    for header in HEADERS {
-        response.insert_header(header);
+    let mut response = HttpResponse::Ok().body(body);
+    // The HTTP layer keeps the head for as long as the stream lasts, and would give it room for 14 headers, at 200 bytes each.
+    let headers = response.headers_mut();
+    *headers = HeaderMap::with_capacity(HEADERS.len() + error::SIGNS);
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let mut response = response.body(body);
     if request.version() < Version::HTTP_11 {
         // Knows no chunks: the stream ends with its connection (RFC 9112, section 6.1).
         response.head_mut().no_chunking(true);

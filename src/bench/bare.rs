@@ -15,12 +15,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::net::{SendFlags, send};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
 
 use super::load::{client::find, dialect};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n\
     e\r\nevent: ready\n\n\r\n";
+/// So many streams come until those whose readers are gone are looked for: open files are few.
+const SWEEP_EVERY: usize = 1024;
 const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
 
 /// What a thread that sends is told.
@@ -89,9 +94,18 @@ fn take_messages(mut socket: TcpStream, mut request: Vec<u8>, senders: &[Sender<
 
 fn send_all(told: &Receiver<Told>) {
     let mut rooms: HashMap<String, Vec<TcpStream>> = HashMap::new();
+    let mut joined = 0;
     for told in told {
         match told {
-            Told::Join(room, socket) => rooms.entry(room).or_default().push(socket),
+            Told::Join(room, socket) => {
+                rooms.entry(room).or_default().push(socket);
+                joined += 1;
+                if joined % SWEEP_EVERY == 0 {
+                    for sockets in rooms.values_mut() {
+                        sockets.retain(has_reader);
+                    }
+                }
+            }
             Told::Publish(room, chunk) => {
                 for socket in rooms.get(&room).into_iter().flatten() {
                     // Who does not take it has lost it: the run is void then.
@@ -100,4 +114,8 @@ fn send_all(told: &Receiver<Told>) {
             }
         }
     }
+}
+
+fn has_reader(socket: &TcpStream) -> bool {
+    recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) == Err(Errno::AGAIN)
 }

@@ -60,6 +60,9 @@ pub struct Options {
     /// How long a message is
     #[arg(long, default_value_t = 200, value_name = "BYTES")]
     bytes: usize,
+    /// How often all streams are cut and come back at once
+    #[arg(long, default_value = "1", value_parser = at_least_one(), value_name = "COUNT")]
+    comebacks: usize,
     /// Measure no floor
     #[arg(long)]
     no_floor: bool,
@@ -86,6 +89,8 @@ struct Figures {
     ready_seconds: f64,
     /// All streams were cut at once, and came back at once with their cursors.
     return_seconds: f64,
+    /// How often the log was read for that.
+    log_reads_of_return: Option<u64>,
     /// From when all are gone to when the server knows it.
     noticed_seconds: Option<f64>,
     #[serde(flatten)]
@@ -99,6 +104,9 @@ struct Figures {
     resident_kib_ready: u64,
     resident_kib_idle: u64,
     resident_kib_after: u64,
+    /// When all have come back for the first time, and for the last.
+    resident_kib_returned: u64,
+    resident_kib_returned_last: u64,
     resident_kib_gone: u64,
     resident_bytes_per_stream: u64,
     #[serde(skip)]
@@ -132,17 +140,18 @@ struct Outcome {
 
 /// Measures the hub.
 pub async fn run(options: Options) -> Result<()> {
-    let Options { streams, users, rooms, rooms_each, rate, burst, seconds, bytes, no_floor, server, processes, dialect, common } = options;
+    let Options { streams, users, rooms, rooms_each, rate, burst, seconds, bytes, comebacks, no_floor, server, processes, dialect, common } = options;
     ensure!(rooms_each <= rooms, "a stream can't have more rooms than there are");
     let users = users.unwrap_or(streams).min(streams);
     let plan = |server: &Server, dialect| {
         let server = server.address;
-        streams::Plan { server, beside: None, dialect, streams, users, rooms, rooms_each, rate, burst, seconds, bytes }
+        streams::Plan { server, beside: None, dialect, streams, users, rooms, rooms_each, rate, burst, seconds, bytes, comebacks }
     };
     let mut floor = None;
     if !no_floor && rooms_each == 1 && server.is_none() {
         let bare = Server::bare(&common).await?;
-        floor = Some(measure(&bare, plan(&bare, Dialect::Bare)).await?);
+        let plan = streams::Plan { comebacks: 1, ..plan(&bare, Dialect::Bare) };
+        floor = Some(measure(&bare, plan).await?);
     }
     let figures = match server {
         Some(address) => {
@@ -178,12 +187,20 @@ async fn measure(server: &Server, plan: streams::Plan) -> Result<Figures> {
     let delivered: Delivered = load.stage().await?;
     let (cpu, load_cpu) = (server.cpu()? - before.0, load.cpu()? - before.1);
     let resident_kib_after = server.resident_kib()?;
-    let returned: Opened = load.stage().await?;
+    let reads_before = log_reads(server, plan.dialect).await?;
+    let Opened { ready_seconds: return_seconds } = load.stage().await?;
+    let reads = log_reads(server, plan.dialect).await?.zip(reads_before).map(|(after, before)| after - before);
+    let resident_kib_returned = server.resident_kib()?;
+    for _ in 1..plan.comebacks {
+        let Opened { .. } = load.stage().await?;
+    }
+    let resident_kib_returned_last = server.resident_kib()?;
     let Done {} = load.stage().await?;
     let noticed_seconds = if plan.dialect == Dialect::Persona { Some(all_noticed(server).await?) } else { None };
     Ok(Figures {
         ready_seconds: rounded(ready_seconds),
-        return_seconds: rounded(returned.ready_seconds),
+        return_seconds: rounded(return_seconds),
+        log_reads_of_return: reads,
         noticed_seconds,
         deliveries_per_second: per_second(delivered.deliveries, delivered.window_seconds),
         server_cpu_us_per_delivery: micros_each(cpu.all(), delivered.deliveries),
@@ -195,10 +212,17 @@ async fn measure(server: &Server, plan: streams::Plan) -> Result<Figures> {
         resident_kib_ready,
         resident_kib_idle,
         resident_kib_after,
+        resident_kib_returned,
+        resident_kib_returned_last,
         resident_kib_gone: server.resident_kib()?,
         resident_bytes_per_stream: resident_kib_idle.saturating_sub(resident_kib_before) * 1024 / plan.streams as u64,
         cpu: Some(cpu),
     })
+}
+
+/// How often this server's hub has asked the log, where it is this server.
+async fn log_reads(server: &Server, dialect: Dialect) -> Result<Option<u64>> {
+    if dialect == Dialect::Persona { server.gauge("persona_hub_log_reads_total").await.map(Some) } else { Ok(None) }
 }
 
 /// How long the server takes to know that nobody is there.
@@ -226,8 +250,9 @@ impl Figures {
         let Delivered { published, window_seconds, deliveries, missed, duplicates, latency } = &self.delivered;
         let noticed = self.noticed_seconds.map(|seconds| format!(", that all are gone is known after {seconds} s")).unwrap_or_default();
         let cpu = self.cpu.map(|cpu| report::cpu_each(cpu, *deliveries)).unwrap_or_default();
+        let reads = self.log_reads_of_return.map(|reads| format!(" with {reads} reads of the log")).unwrap_or_default();
         vec![
-            ("streams", format!("ready after {} s, back after {} s{noticed}", self.ready_seconds, self.return_seconds)),
+            ("streams", format!("ready after {} s, back after {} s{reads}{noticed}", self.ready_seconds, self.return_seconds)),
             ("deliveries", format!("{deliveries} of {published} messages in {window_seconds:.1} s, {:.0} a second", self.deliveries_per_second)),
             ("missed, twice", format!("{missed}, {duplicates}")),
             ("from send to receipt", report::latency(latency)),
@@ -236,8 +261,14 @@ impl Figures {
             (
                 "server memory",
                 format!(
-                    "{} KiB before, {} when ready, {} idle, {} after, {} when all are gone",
-                    self.resident_kib_before, self.resident_kib_ready, self.resident_kib_idle, self.resident_kib_after, self.resident_kib_gone
+                    "{} KiB before, {} when ready, {} idle, {} after, {} when all are back, {} for the last time, {} when all are gone",
+                    self.resident_kib_before,
+                    self.resident_kib_ready,
+                    self.resident_kib_idle,
+                    self.resident_kib_after,
+                    self.resident_kib_returned,
+                    self.resident_kib_returned_last,
+                    self.resident_kib_gone
                 ),
             ),
             ("server memory a stream", format!("{} bytes", self.resident_bytes_per_stream)),

@@ -23,6 +23,7 @@ pub mod elsewhere;
 pub mod frame;
 pub mod host;
 pub mod limits;
+pub mod metrics;
 pub mod news;
 pub mod outlet;
 pub mod peer;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use crate::{event::Person, id::UserId};
 
 /// So many people are found by looking at each.
-const FEW: usize = 8;
+pub const FEW: usize = 8;
 
 /// Somebody who is in a room.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::{
     elsewhere::{Elsewhere, Shift},
-    people::{Attendee, People},
+    people::{Attendee, FEW, People},
 };
 use crate::{
     event::{Person, Presence},
@@ -185,8 +185,11 @@ impl Attendance {
         Presence::Snapshot { count: self.told, users: told.take(NAMED).map(|attendee| Person::clone(&attendee.person)).collect() }
     }
 
-    /// The snapshot, encoded by `encode`, or as it was encoded before where nothing has changed.
+    /// The snapshot, encoded by `encode`, or as it was encoded before where nothing has changed. Among few, it is not kept.
     pub fn greeting(&mut self, encode: impl FnOnce(Presence) -> Bytes) -> Bytes {
+        if self.told <= FEW {
+            return encode(self.snapshot());
+        }
         if self.greeting.is_none() {
             self.greeting = Some(encode(self.snapshot()));
         }

@@ -18,6 +18,7 @@ use super::{
     Manners, Vital,
     audience::RoomKey,
     host::{Host, HostId},
+    metrics::LOG_READS,
     room::{Answer, Hear, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
     typing::Pace,
     wheel::{Tick, Wheel},
@@ -155,6 +156,7 @@ impl RoomRegistry {
     fn ask(&mut self, key: RoomKey, question: Question, ctx: &mut Context<Self>) {
         let Some(entry) = self.rooms.get(key as usize) else { return };
         self.waiting.entry(key).or_default();
+        LOG_READS.inc();
         let (log, channel) = (self.log.clone(), entry.room.channel.clone());
         let asks_elsewhere = channel.is_room() && entry.room.is_beginning();
         let answer = async move {

@@ -306,7 +306,8 @@ fn http(
                 async move {
                     match entrance.accept(socket).await? {
                         Accepted::Stream => Ok(()),
-                        Accepted::Http(wire, protocol, address) => http.call((wire, protocol, address)).await,
+                        // Apart, or every socket would take its room while it is on its way, thousands that come at once too.
+                        Accepted::Http(wire, protocol, address) => Box::pin(http.call((wire, protocol, address))).await,
                     }
                 }
             }))

@@ -1,7 +1,8 @@
 //! The load of `bench hub`: many streams that read, and a few people who talk.
 //!
 //! Messages are sent when they are due, whether or not earlier ones have been answered (open loop), so that a server that
-//! stalls shows as latency and not as a lower rate. In the end all are cut and come back at once, and then leave for good.
+//! stalls shows as latency and not as a lower rate. In the end all are cut and come back at once, as often as is asked for, and
+//! then leave for good.
 //! Refuses to reconnect on its own account: a stream that ends makes the run void.
 
 use std::{
@@ -59,6 +60,8 @@ pub struct Plan {
     pub seconds: u32,
     /// Of a message's content.
     pub bytes: usize,
+    /// How often all streams are cut and come back.
+    pub comebacks: usize,
 }
 
 /// What came of opening the streams, for the first time or again.
@@ -111,9 +114,11 @@ pub async fn run(plan: Plan) -> Result<()> {
         error = first_error(&mut readers) => return Err(error),
         done = stage(talk(plan, &shared.tally, &speakers)) => done?,
     }
-    let ids = cut(&shared, &mut readers).await?;
     shared.opening.add_permits(plan.streams);
-    stage(open(plan, &shared, ids, &mut readers)).await?;
+    for _ in 0..plan.comebacks {
+        let ids = cut(&shared, &mut readers).await?;
+        stage(open(plan, &shared, ids, &mut readers)).await?;
+    }
     stage(async {
         cut(&shared, &mut readers).await?;
         Ok(Done {})

@@ -163,6 +163,7 @@ mod tests {
             rate: 3,
             burst: 1,
             seconds: 1,
+            comebacks: 1,
             bytes: 1,
         };
         // Streams 0, 2, 4 and messages 0, 2 are of the first room.
