@@ -154,6 +154,7 @@ fn plan(server: SocketAddr) -> streams::Plan {
         burst: 1,
         seconds: 1,
         bytes: BYTES,
+        comebacks: 1,
     }
 }
 
