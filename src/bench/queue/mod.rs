@@ -120,7 +120,7 @@ pub async fn run(options: Options) -> Result<()> {
     }
     let commit = match &options.database_url {
         Some(url) => floor::of_postgres(url).await?,
-        None => floor::of_sqlite(&folder.0)?,
+        None => floor::of_file(&folder.0)?,
     };
     let singles = enqueue_singly(&*store, SINGLES).await?;
     let batches = enqueue(&*store, options.jobs).await?;
