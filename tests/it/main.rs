@@ -51,6 +51,7 @@ mod queue_fleet;
 mod queue_limits;
 mod queue_model;
 mod queue_plans;
+mod queue_pressure;
 mod queue_rules;
 mod redis_life;
 mod redis_log;

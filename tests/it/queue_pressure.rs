@@ -1,0 +1,65 @@
+//! A worker whose results can't be written: it doesn't take in more and more.
+
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+use persona_community::{
+    log::{Limits, MemoryLog},
+    media::MediaStore,
+    outbox::Outbox,
+    providers::offline::Offline,
+    store::Store,
+    usage::DailyLimits,
+    wake::Wakeups,
+    worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention},
+};
+
+use crate::support::{DEADLINE, eventually, postgres::Database, queue::noop};
+
+const JOBS: i64 = 6000;
+/// A batch on its way, two that wait, what executors hold, and what is claimed ahead of them.
+const MOST: i64 = 500 + 1000 + SLOTS as i64 + 1000;
+const SLOTS: usize = 32;
+
+#[test]
+fn while_nothing_can_be_concluded_a_worker_claims_no_more_than_it_can_hold_and_then_each_job_ends_once() {
+    actix_rt::System::new().block_on(async {
+        let database = Database::new();
+        let store: Arc<dyn Store> = Arc::new(database.store().await);
+        let (client, folder) = (database.client().await, tempfile::tempdir().unwrap());
+        for _ in 0..JOBS / 500 {
+            store.enqueue((0..500).map(|user| noop(&format!("user-{user}"))).collect()).await.unwrap();
+        }
+        client.batch_execute("begin; lock table job_done in share mode").await.unwrap();
+        let log = Arc::new(MemoryLog::new(Limits { events: 10, bytes: 1 << 20, retention: DEADLINE }, Arc::new(|_| {})));
+        let tools = Tools {
+            store: store.clone(),
+            log: log.clone(),
+            outbox: Outbox::start(store.clone(), log),
+            provider: Arc::new(Offline { pace: Duration::ZERO }),
+            media: MediaStore::open(folder.path().join("media")).unwrap(),
+            wakeups: Wakeups::default(),
+            context_tokens: 1000,
+            retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
+            prices: Arc::default(),
+            daily_limits: DailyLimits::default(),
+        };
+        let (lease, rest_at_most) = (DEADLINE, Duration::from_secs(1));
+        let config = WorkerConfig { slots: SLOTS, lease, job_limit: DEADLINE, rest_at_most, stop_within: DEADLINE };
+        let worker = Worker::start(tools, config).unwrap();
+
+        let count = async |of: &str| client.query_one(&format!("select count(*) from {of}"), &[]).await.unwrap().get::<_, i64>(0);
+        let (before, alike) = (Cell::new(0), Cell::new(0));
+        let held = eventually("nothing more is claimed", async || {
+            let running = count("job where state = 3").await;
+            alike.set(if before.replace(running) == running { alike.get() + 1 } else { 0 });
+            (running > 1000 && alike.get() == 50).then_some(running)
+        });
+        let held = held.await;
+        assert!(held <= MOST, "{held} jobs are held");
+        client.batch_execute("commit").await.unwrap();
+        eventually("all is done", async || (count("job").await == 0).then_some(())).await;
+        assert_eq!(count("job_done where state = 4 and tries = 1").await, JOBS);
+        worker.stop().await;
+        store.close().await;
+    });
+}
