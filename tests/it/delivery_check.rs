@@ -12,6 +12,7 @@ use persona_community::check::{
     verify::Rules,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
@@ -23,6 +24,11 @@ use crate::support::{
 
 /// What every process can suffer.
 const PROCESS: [Fault; 4] = [Fault::Kill, Fault::Kill, Fault::Stop, Fault::Freeze(Duration::from_secs(2))];
+
+/// The lease of workers that are processes of their own.
+const LEASE: Duration = Duration::from_secs(2);
+/// What happens to them: each loses what it ran, and learns of it when it goes on.
+const OF_WORKERS: [Fault; 3] = [Fault::Outlast(LEASE), Fault::Outlast(LEASE), Fault::Deposed];
 
 fn plan(installation: &Installation, seed: u64) -> Plan {
     Plan {
@@ -47,22 +53,24 @@ fn server(settings: &[(&str, &str)]) -> App {
 
 /// One process, with its log in its memory.
 fn alone() -> Installation {
-    Installation { servers: vec![server(&[])], workers: Vec::new(), redis: None, database: None }
+    Installation { servers: vec![server(&[])], workers: Vec::new(), redis: None, way: None, database: None }
 }
 
 /// One process, with its log in this Redis.
 fn with_redis(redis: Redis) -> Installation {
-    Installation { servers: vec![server(&[("REDIS_URL", &redis.url())])], workers: Vec::new(), redis: Some(redis), database: None }
+    Installation { servers: vec![server(&[("REDIS_URL", &redis.url())])], workers: Vec::new(), redis: Some(redis), way: None, database: None }
 }
 
-/// So many services and workers, on one database and one Redis.
-fn apart(services: usize, workers: usize) -> (Installation, impl Sized) {
+/// So many services and workers, on one database and one Redis, and the folder of their pictures.
+fn apart(services: usize, workers: usize) -> (Installation, TempDir) {
     let fleet = Fleet::new();
-    let settings = [("PERSONA_PING_MS", "500"), ("PERSONA_OFFLINE_PACE_MS", "5"), ("PERSONA_LEASE_SECONDS", "2")];
+    let lease = LEASE.as_secs().to_string();
+    // Slow enough that replies run when something happens.
+    let settings = [("PERSONA_PING_MS", "500"), ("PERSONA_OFFLINE_PACE_MS", "15"), ("PERSONA_LEASE_SECONDS", &lease)];
     let servers = (0..services).map(|_| fleet.service(&settings).start()).collect();
     let workers = (0..workers).map(|_| fleet.worker(&settings).start()).collect();
     let Fleet { way, redis, database, pictures } = fleet;
-    (Installation { servers, workers, redis: Some(redis), database: Some(way) }, (database, pictures))
+    (Installation { servers, workers, redis: Some(redis), way: Some(way), database: Some(database) }, pictures)
 }
 
 /// What Redis can suffer without losing anything, each for so long at most.
@@ -115,9 +123,15 @@ async fn where_redis_loses_its_data_every_view_is_told_so_and_nothing_else_is_lo
 
 #[tokio::test]
 async fn two_services_and_two_workers_keep_the_contract_whatever_dies_seed_6() {
-    let (installation, _ground) = apart(2, 2);
-    let faults = [&PROCESS[..], &of_redis(Duration::from_secs(3)), &[Fault::DatabaseAway(Duration::from_secs(3))]].concat();
+    let (installation, _pictures) = apart(2, 2);
+    let faults = [&PROCESS[..], &of_redis(Duration::from_secs(3)), &OF_WORKERS, &[Fault::DatabaseAway(Duration::from_secs(3))]].concat();
     round(installation, 6, &faults, Duration::from_secs(12)).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_wakes_after_its_lease_or_does_not_know_that_it_lost_it_spoils_nothing_seed_7() {
+    let (installation, _pictures) = apart(2, 2);
+    round(installation, 7, &OF_WORKERS, Duration::from_secs(12)).await;
 }
 
 #[tokio::test]
@@ -138,8 +152,8 @@ async fn soak() {
         let lasts = Duration::from_secs(45);
         match seed % 4 {
             3 => {
-                let (installation, _ground) = apart(3, 3);
-                let faults = [&all[..], &[Fault::DatabaseAway(Duration::from_secs(30))]].concat();
+                let (installation, _pictures) = apart(3, 3);
+                let faults = [&all[..], &OF_WORKERS, &[Fault::DatabaseAway(Duration::from_secs(30))]].concat();
                 round(installation, seed, &faults, lasts).await
             }
             0 => round(alone(), seed, &process, lasts).await,

@@ -16,6 +16,7 @@ mod delivery_check;
 mod dialect;
 mod documentation;
 mod faults_processes;
+mod faults_queue;
 mod faults_redis;
 mod flows;
 mod history;

@@ -7,7 +7,8 @@ use rand::{RngExt as _, rngs::SmallRng, seq::IndexedRandom as _};
 use redis::Value;
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{app::App, cable::Cable, redis::Redis};
+use super::{app::App, cable::Cable, postgres::Database, redis::Redis};
+use crate::planted_fence::DEPOSE;
 
 /// What can happen to an installation. Each is undone before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub enum Fault {
     Stop,
     /// A process is stopped for this long at most and woken: longer than a lease, now and then.
     Freeze(Duration),
+    /// A worker is stopped for longer than this, which is its lease, and woken while another is at what it ran.
+    Outlast(Duration),
+    /// The leases of all workers at work are over, and none of them knows.
+    Deposed,
     /// Redis is killed, and comes back before this much time is over.
     RedisAway(Duration),
     /// Redis is stopped for this long at most and woken.
@@ -42,7 +47,9 @@ pub struct Installation {
     pub workers: Vec<App>,
     pub redis: Option<Redis>,
     /// The way to a database that all share.
-    pub database: Option<Cable>,
+    pub way: Option<Cable>,
+    /// That database.
+    pub database: Option<Database>,
 }
 
 /// Does what blocks beside everything else.
@@ -63,6 +70,8 @@ impl Installation {
             Fault::Kill => self.kill(recorder, random).await,
             Fault::Stop => self.stop(recorder, random).await,
             Fault::Freeze(longest) => self.freeze(longest, recorder, random).await,
+            Fault::Outlast(lease) => self.outlast(lease, recorder, random).await,
+            Fault::Deposed => self.depose(recorder).await,
             Fault::DatabaseAway(longest) => self.cut_database(longest, recorder, random).await,
             _ => self.break_redis(fault, recorder, random).await,
         }
@@ -122,8 +131,23 @@ impl Installation {
         app.signal("CONT");
     }
 
+    async fn outlast(&self, lease: Duration, recorder: &Recorder, random: &mut SmallRng) {
+        let index = random.random_range(0..self.workers.len());
+        let lasts = random.random_range(lease + lease / 5..lease * 3);
+        recorder.fault(format!("worker {index} is stopped for {} ms, longer than its lease", lasts.as_millis()), false);
+        self.workers[index].signal("STOP");
+        sleep(lasts).await;
+        self.workers[index].signal("CONT");
+    }
+
+    async fn depose(&self, recorder: &Recorder) {
+        let database = self.database.as_ref().expect("there is a database to write to");
+        recorder.fault("the leases of all workers at work are over, and none of them knows", false);
+        database.client().await.execute(DEPOSE, &[]).await.unwrap();
+    }
+
     async fn cut_database(&mut self, longest: Duration, recorder: &Recorder, random: &mut SmallRng) {
-        let cable = self.database.as_ref().expect("there is a database to lose");
+        let cable = self.way.as_ref().expect("there is a database to lose");
         let (lasts, is_dead) = (random.random_range(longest / 10..longest), random.random_bool(0.5));
         recorder.fault(format!("the database {} for {} ms", if is_dead { "hangs" } else { "is away" }, lasts.as_millis()), false);
         if is_dead {
@@ -175,7 +199,7 @@ impl Installation {
                     redis.ask::<Value>(&["CLIENT", "KILL", "TYPE", kind]);
                 }
             }
-            Fault::Kill | Fault::Stop | Fault::Freeze(_) | Fault::DatabaseAway(_) => unreachable!("a process is none of Redis' faults"),
+            _ => unreachable!("it is none of Redis' faults"),
         }
         self.redis = Some(redis);
     }
