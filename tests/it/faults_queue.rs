@@ -7,17 +7,15 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{task::spawn_blocking, time::timeout};
 
-use crate::{
-    planted_fence::DEPOSE,
-    support::{
-        DEADLINE,
-        app::{App, meanwhile},
-        eventually,
-        fleet::Fleet,
-        person::{GENERAL, Person},
-        postgres::Database,
-        sse::{Event, Stream},
-    },
+use crate::support::{
+    DEADLINE,
+    app::{App, meanwhile},
+    eventually,
+    fleet::Fleet,
+    installation::DEPOSE,
+    person::{GENERAL, Person},
+    postgres::Database,
+    sse::{Event, Stream},
 };
 
 const SLOW: [(&str, &str); 2] = [("PERSONA_LEASE_SECONDS", "2"), ("PERSONA_OFFLINE_PACE_MS", "60")];

@@ -8,7 +8,9 @@ use redis::Value;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{app::App, cable::Cable, postgres::Database, redis::Redis};
-use crate::planted_fence::DEPOSE;
+
+/// Ends the leases of those that run something.
+pub const DEPOSE: &str = "update worker set lease_until = 0 where id in (select worker from job where state = 3)";
 
 /// What can happen to an installation. Each is undone before the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -137,6 +137,22 @@ pub struct Busy {
     pub most: usize,
 }
 
+/// A request, for as long as it is one of those that a provider has.
+struct Counted(Arc<watch::Sender<Busy>>);
+
+impl Counted {
+    fn begin(counter: Arc<watch::Sender<Busy>>) -> Self {
+        counter.send_modify(|busy| *busy = Busy { now: busy.now + 1, most: busy.most.max(busy.now + 1) });
+        Self(counter)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|busy| busy.now -= 1);
+    }
+}
+
 impl FakeProvider {
     /// One that gives these answers in turn, and the last one again and again.
     pub async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
@@ -150,13 +166,8 @@ impl FakeProvider {
         let (next, seen, cutting, counter) = (answers.clone(), asked.clone(), cut.clone(), Arc::new(counter));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let served = serve(socket, next.clone(), seen.clone(), hang_up.clone(), cutting.clone());
-                let counter = counter.clone();
-                tokio::spawn(async move {
-                    counter.send_modify(|busy| *busy = Busy { now: busy.now + 1, most: busy.most.max(busy.now + 1) });
-                    served.await;
-                    counter.send_modify(|busy| busy.now -= 1);
-                });
+                let counted = Counted::begin(counter.clone());
+                tokio::spawn(serve(socket, next.clone(), seen.clone(), hang_up.clone(), cutting.clone(), counted));
             }
         });
         Self { address, answers, asked, hung_up: Mutex::new(hung_up), cut, busy }
@@ -206,6 +217,7 @@ async fn serve(
     asked: Arc<Mutex<Vec<Asked>>>,
     hang_up: mpsc::UnboundedSender<()>,
     cut: Arc<Notify>,
+    counted: Counted,
 ) {
     let Some(request) = read_request(&mut socket).await else { return };
     asked.lock().unwrap().push(request);
@@ -217,7 +229,13 @@ async fn serve(
     let head = format!("HTTP/1.1 {} Whatever\r\n{headers}connection: close\r\n\r\n", answer.status);
     let head = Some(head.into_bytes()).filter(|_| answer.status != NO_HEAD);
     socket.set_nodelay(true).unwrap();
-    for piece in head.into_iter().chain(answer.pieces) {
+    let mut counted = Some(counted);
+    let mut pieces = head.into_iter().chain(answer.pieces).peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() && !answer.hangs {
+            // Whoever has read the end may ask again before this task goes on.
+            counted = None;
+        }
         if socket.write_all(&piece).await.is_err() {
             let _ = hang_up.send(());
             return;
@@ -236,6 +254,7 @@ async fn serve(
             () = cut.notified() => {}
         }
     }
+    drop(counted);
 }
 
 async fn yield_often() {
