@@ -17,7 +17,7 @@ use crate::support::{DEADLINE, eventually, postgres::Database, queue::noop};
 
 const JOBS: i64 = 6000;
 /// A batch on its way, two that wait, what executors hold, and what is claimed ahead of them.
-const MOST: i64 = 500 + 1000 + SLOTS as i64 + 1000;
+const MOST: usize = 500 + 1000 + SLOTS + 1000;
 const SLOTS: usize = 32;
 
 #[test]
@@ -55,7 +55,7 @@ fn while_nothing_can_be_concluded_a_worker_claims_no_more_than_it_can_hold_and_t
             (running > 1000 && alike.get() == 50).then_some(running)
         });
         let held = held.await;
-        assert!(held <= MOST, "{held} jobs are held");
+        assert!(usize::try_from(held).unwrap() <= MOST, "{held} jobs are held");
         client.batch_execute("commit").await.unwrap();
         eventually("all is done", async || (count("job").await == 0).then_some(())).await;
         assert_eq!(count("job_done where kind = 'noop' and state = 4 and tries = 1").await, JOBS);
