@@ -35,7 +35,12 @@ impl Place {
 
 /// How long a job that got no place is to stay away.
 pub(super) fn away() -> Duration {
-    AWAY.mul_f64(0.5 + rand::random::<f64>())
+    about(AWAY)
+}
+
+/// A half more or less, so that those who wait don't come together.
+fn about(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + rand::random::<f64>())
 }
 
 #[async_trait]
@@ -51,7 +56,7 @@ impl Places for Place {
             if Instant::now() >= until {
                 return false;
             }
-            tokio::time::sleep(EVERY.mul_f64(0.5 + rand::random::<f64>())).await;
+            tokio::time::sleep(about(EVERY)).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::support::{
     DEADLINE,
     answer::Answer,
-    app::{Builder, meanwhile},
+    app::{App, Builder, meanwhile},
     eventually,
     fleet::Fleet,
     person::{GENERAL, Person},
@@ -19,7 +19,16 @@ use crate::support::{
 };
 
 /// A worker that takes its time: a reply lasts some seconds.
-const SLOW: [(&str, &str); 2] = [("PERSONA_LEASE_SECONDS", "2"), ("PERSONA_OFFLINE_PACE_MS", "60")];
+pub const SLOW: [(&str, &str); 2] = [("PERSONA_LEASE_SECONDS", "2"), ("PERSONA_OFFLINE_PACE_MS", "60")];
+
+/// Somebody who has asked for a reply, her stream, the job, and the first piece that has come of it.
+pub async fn under_way(service: &App) -> (Person, Stream, String, Event) {
+    let ada = Person::new(service, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let job = ada.ask(GENERAL, "What can you do?").await;
+    let first = stream.next_of("ai_chat_chunk").await;
+    (ada, stream, job, first)
+}
 
 async fn told(stream: &mut Stream, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
     let mut events = Vec::new();
@@ -68,10 +77,7 @@ async fn a_reply_whose_worker_is_killed_is_begun_anew_by_another_and_ends_once()
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();
     let mut worker = fleet.worker(&SLOW).start();
-    let ada = Person::new(&service, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    let first = stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, first) = under_way(&service).await;
     let _other = fleet.worker(&SLOW).start();
     worker.kill();
     ends_once(&mut stream, first, &ada, &job).await;
@@ -83,10 +89,7 @@ async fn a_worker_that_is_woken_after_its_lease_neither_tells_nor_ends_what_anot
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();
     let worker = fleet.worker(&SLOW).start();
-    let ada = Person::new(&service, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    let first = stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, first) = under_way(&service).await;
     worker.signal("STOP");
     let _other = fleet.worker(&SLOW).start();
     ends_once(&mut stream, first, &ada, &job).await;
@@ -103,10 +106,7 @@ async fn a_worker_that_is_woken_while_another_is_at_its_reply_leaves_it_alone() 
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();
     let worker = fleet.worker(&SLOW).start();
-    let ada = Person::new(&service, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    let first = stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, first) = under_way(&service).await;
     worker.signal("STOP");
     let _other = fleet.worker(&SLOW).start();
     let anew = told(&mut stream, |events| events.iter().any(|event| event.data["result"]["restart"] == json!(true))).await;
@@ -124,10 +124,7 @@ async fn workers_whose_clocks_are_minutes_apart_take_over_from_one_another_no_so
     let service = fleet.service(&[]).start();
     for (one, other) in [("-300s", "+300s"), ("+300s", "-300s")] {
         let mut worker = with_clock(fleet.worker(&SLOW), one).start();
-        let ada = Person::new(&service, "Ada").await;
-        let mut stream = ada.listen(&[GENERAL]).await;
-        let job = ada.ask(GENERAL, "What can you do?").await;
-        let first = stream.next_of("ai_chat_chunk").await;
+        let (ada, mut stream, job, first) = under_way(&service).await;
         let other = with_clock(fleet.worker(&SLOW), other).start();
         // The other one looks for abandoned jobs all the time, and finds none while this one lives.
         let so_far = told(&mut stream, |events| events.iter().filter(|event| event.kind() == "ai_chat_chunk").count() > 20).await;
@@ -189,10 +186,7 @@ async fn a_reply_that_is_under_way_when_the_database_goes_away_comes_to_one_end_
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();
     let _worker = fleet.worker(&SLOW).start();
-    let ada = Person::new(&service, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    let first = stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, first) = under_way(&service).await;
     fleet.way.cut();
     // Longer than the lease: whoever runs it has to stop.
     meanwhile(Duration::from_secs(4)).await;

@@ -7,18 +7,19 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{task::spawn_blocking, time::timeout};
 
-use crate::support::{
-    DEADLINE,
-    app::{App, meanwhile},
-    eventually,
-    fleet::Fleet,
-    installation::DEPOSE,
-    person::{GENERAL, Person},
-    postgres::Database,
-    sse::{Event, Stream},
+use crate::{
+    faults_processes::{SLOW, under_way},
+    support::{
+        DEADLINE,
+        app::{App, meanwhile},
+        eventually,
+        fleet::Fleet,
+        installation::DEPOSE,
+        person::{GENERAL, Person},
+        postgres::Database,
+        sse::{Event, Stream},
+    },
 };
-
-const SLOW: [(&str, &str); 2] = [("PERSONA_LEASE_SECONDS", "2"), ("PERSONA_OFFLINE_PACE_MS", "60")];
 
 /// Waits until this attempt at a job runs.
 async fn runs(person: &Person, job: &str, attempt: u64) {
@@ -46,6 +47,13 @@ fn is_whole(events: &[Event]) {
     assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "somebody else speaks: {events:#?}");
     let text: String = chunks[begin..].iter().map(|chunk| chunk["text"].as_str().unwrap()).collect();
     assert_eq!(events.last().unwrap().data["result"]["content"], json!(text));
+}
+
+/// Nothing more is told of a job that is done.
+async fn is_over(stream: &mut Stream, person: &Person, job: &str) {
+    person.job_in(job, "completed").await;
+    person.say(GENERAL, "mark").await;
+    assert_eq!(stream.next_logged().await.kind(), "chat");
 }
 
 /// It was given up as failed, and only one end was told.
@@ -91,17 +99,12 @@ async fn a_text_that_has_taken_its_server_down_three_times_is_given_up() {
 #[tokio::test]
 async fn a_process_that_is_woken_after_its_own_lease_begins_its_reply_anew_and_ends_it_once() {
     let app = App::with(&SLOW);
-    let ada = Person::new(&app, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, _) = under_way(&app).await;
     app.signal("STOP");
     meanwhile(Duration::from_secs(3)).await;
     app.signal("CONT");
     is_whole(&to_end(&mut stream).await);
-    ada.job_in(&job, "completed").await;
-    ada.say(GENERAL, "mark").await;
-    assert_eq!(stream.next_logged().await.kind(), "chat");
+    is_over(&mut stream, &ada, &job).await;
 }
 
 #[tokio::test]
@@ -111,16 +114,11 @@ async fn a_worker_that_was_given_up_and_does_not_know_it_tells_nothing_once_anot
     // Its next heartbeat would be ten seconds after its claim, and until then it takes its lease for good.
     let unaware = [("PERSONA_LEASE_SECONDS", "30"), ("PERSONA_OFFLINE_PACE_MS", "100"), ("PERSONA_WORKER_SLOTS", "1")];
     let _worker = fleet.worker(&unaware).start();
-    let ada = Person::new(&service, "Ada").await;
-    let mut stream = ada.listen(&[GENERAL]).await;
-    let job = ada.ask(GENERAL, "What can you do?").await;
-    stream.next_of("ai_chat_chunk").await;
+    let (ada, mut stream, job, _) = under_way(&service).await;
     assert_eq!(fleet.database.client().await.execute(DEPOSE, &[]).await.unwrap(), 1);
     let _other = fleet.worker(&unaware).start();
     is_whole(&to_end(&mut stream).await);
-    ada.job_in(&job, "completed").await;
-    ada.say(GENERAL, "mark").await;
-    assert_eq!(stream.next_logged().await.kind(), "chat");
+    is_over(&mut stream, &ada, &job).await;
 }
 
 #[tokio::test]

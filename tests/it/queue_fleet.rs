@@ -14,20 +14,16 @@ use persona_community::{
     event::FinishReason,
     id::{JobId, StreamId, WorkerId},
     job::{NewJob, State, Work},
-    log::{Limits, MemoryLog},
-    media::MediaStore,
-    outbox::Outbox,
     providers::{ImageRequest, ImageStep, Provider, Steps, TextRequest, TextStep},
     store::{AdminFilter, Conclusion, Scope, SqliteStore, Stopping, Store, Then},
-    usage::DailyLimits,
-    wake::{Wakeup, Wakeups},
-    worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention},
+    wake::Wakeup,
+    worker::{Tools, Worker, WorkerConfig},
 };
 use tempfile::TempDir;
 
 use crate::support::{
     DEADLINE, eventually,
-    queue::{id, noop},
+    queue::{id, noop, tools},
 };
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -79,20 +75,8 @@ impl Fleet {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap());
-        let log = Arc::new(MemoryLog::new(Limits { events: 100, bytes: 1 << 20, retention: DEADLINE }, Arc::new(|_| {})));
         let provider = Arc::new(Obedient::default());
-        let tools = Tools {
-            store: store.clone(),
-            log: log.clone(),
-            outbox: Outbox::start(store.clone(), log),
-            provider: provider.clone(),
-            media: MediaStore::open(folder.path().join("media")).unwrap(),
-            wakeups: Wakeups::default(),
-            context_tokens: 1000,
-            retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
-            prices: Arc::default(),
-            daily_limits: DailyLimits::default(),
-        };
+        let tools = tools(&store, provider.clone(), folder.path());
         Self { store, provider, tools, folder }
     }
 

@@ -3,17 +3,16 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use persona_community::{
-    log::{Limits, MemoryLog},
-    media::MediaStore,
-    outbox::Outbox,
     providers::offline::Offline,
     store::Store,
-    usage::DailyLimits,
-    wake::Wakeups,
-    worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention},
+    worker::{Worker, WorkerConfig},
 };
 
-use crate::support::{DEADLINE, eventually, postgres::Database, queue::noop};
+use crate::support::{
+    DEADLINE, eventually,
+    postgres::Database,
+    queue::{noop, tools},
+};
 
 const JOBS: i64 = 6000;
 /// A batch on its way, two that wait, what executors hold, and what is claimed ahead of them.
@@ -30,19 +29,7 @@ fn while_nothing_can_be_concluded_a_worker_claims_no_more_than_it_can_hold_and_t
             store.enqueue((0..500).map(|user| noop(&format!("user-{user}"))).collect()).await.unwrap();
         }
         client.batch_execute("begin; lock table job_done in share mode").await.unwrap();
-        let log = Arc::new(MemoryLog::new(Limits { events: 10, bytes: 1 << 20, retention: DEADLINE }, Arc::new(|_| {})));
-        let tools = Tools {
-            store: store.clone(),
-            log: log.clone(),
-            outbox: Outbox::start(store.clone(), log),
-            provider: Arc::new(Offline { pace: Duration::ZERO }),
-            media: MediaStore::open(folder.path().join("media")).unwrap(),
-            wakeups: Wakeups::default(),
-            context_tokens: 1000,
-            retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
-            prices: Arc::default(),
-            daily_limits: DailyLimits::default(),
-        };
+        let tools = tools(&store, Arc::new(Offline { pace: Duration::ZERO }), folder.path());
         let (lease, rest_at_most) = (DEADLINE, Duration::from_secs(1));
         let config = WorkerConfig { slots: SLOTS, lease, job_limit: DEADLINE, rest_at_most, stop_within: DEADLINE };
         let worker = Worker::start(tools, config).unwrap();

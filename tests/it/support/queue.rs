@@ -1,15 +1,25 @@
 //! The queue without the service before it: a store of each engine, and what is done with it by hand.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use persona_community::{
     id::{JobId, UserId, WorkerId},
     job::{Claimed, Fence, NewJob, State, Work},
+    log::{Limits, MemoryLog},
+    media::MediaStore,
+    outbox::Outbox,
+    providers::Provider,
     store::{Conclusion, Ending, Isolation, JobRecord, PostgresConfig, PostgresStore, SqliteStore, Store, Then},
+    usage::DailyLimits,
+    wake::Wakeups,
+    worker::{Tools, jobs::housekeeping::Retention},
 };
 use tempfile::TempDir;
 
-use super::postgres::{self, Database, at_once};
+use super::{
+    DEADLINE,
+    postgres::{self, Database, at_once},
+};
 
 /// What a store may stand on.
 #[derive(Debug, Clone, Copy)]
@@ -148,4 +158,22 @@ pub fn users(jobs: &[Claimed]) -> Vec<&str> {
 
 pub fn ids(jobs: &[Claimed]) -> Vec<JobId> {
     jobs.iter().map(|job| job.fence.job).collect()
+}
+
+/// What a worker needs that stands on this store and keeps its files in this folder, and nothing beyond: no prices, no limits,
+/// nothing that is thrown away with time.
+pub fn tools(store: &Arc<dyn Store>, provider: Arc<dyn Provider>, folder: &Path) -> Tools {
+    let log = Arc::new(MemoryLog::new(Limits { events: 100, bytes: 1 << 20, retention: DEADLINE }, Arc::new(|_| {})));
+    Tools {
+        store: store.clone(),
+        log: log.clone(),
+        outbox: Outbox::start(store.clone(), log),
+        provider,
+        media: MediaStore::open(folder.join("media")).unwrap(),
+        wakeups: Wakeups::default(),
+        context_tokens: 1000,
+        retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
+        prices: Arc::default(),
+        daily_limits: DailyLimits::default(),
+    }
 }
