@@ -108,14 +108,18 @@ impl Value for Gauge {
     }
 }
 
-/// The upper bounds of a [`Histogram`], in milliseconds: from a wake-up to a picture that was long in coming.
-const BOUNDS_MS: [u64; 16] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000];
+/// The upper bounds of a [`Histogram`], in microseconds: from a way through memory to a picture that was long in coming.
+#[rustfmt::skip]
+const BOUNDS: [u64; 20] = [
+    50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000, 300_000_000,
+];
 
 /// How long something took, over all times that it did.
 #[derive(Debug, Default)]
 pub struct Histogram {
     /// How many lie in each bucket alone; the last has no upper bound.
-    buckets: [AtomicU64; BOUNDS_MS.len() + 1],
+    buckets: [AtomicU64; BOUNDS.len() + 1],
     sum_micros: AtomicU64,
 }
 
@@ -123,13 +127,13 @@ impl Histogram {
     /// Nothing measured yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buckets: [const { AtomicU64::new(0) }; BOUNDS_MS.len() + 1], sum_micros: AtomicU64::new(0) }
+        Self { buckets: [const { AtomicU64::new(0) }; BOUNDS.len() + 1], sum_micros: AtomicU64::new(0) }
     }
 
     /// It took so long once more.
     pub fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_MS.iter().position(|bound| micros <= bound * 1000).unwrap_or(BOUNDS_MS.len());
+        let bucket = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
@@ -144,7 +148,7 @@ impl Value for Histogram {
         let mut count = 0;
         for (index, bucket) in self.buckets.iter().enumerate() {
             count += bucket.load(Ordering::Relaxed);
-            let bound = BOUNDS_MS.get(index).map_or("+Inf".to_owned(), |bound| (*bound as f64 / 1000.0).to_string());
+            let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), |bound| (*bound as f64 / 1e6).to_string());
             sample(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"{bound}\""), count);
         }
         sample(text, &format!("{name}_sum"), labels, self.sum_micros.load(Ordering::Relaxed) as f64 / 1_000_000.0);

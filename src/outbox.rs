@@ -7,9 +7,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, mpsc};
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     id::OutboxId,
     log::{EventLog, LogError, Publication},
+    metrics::{Histogram, Metric},
     store::{Outgoing, Store, StoreError},
 };
 
@@ -26,6 +27,10 @@ const BATCH: usize = 1000;
 const REQUEST_WAITS: Duration = Duration::from_millis(100);
 /// How long to wait until what could not be published is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// From durable to told here.
+pub static PUBLISHED: Metric<Histogram> =
+    Metric::new("persona_publish_seconds", "How long durable events took to be logged and told to the hub of this process.");
 
 /// Publishes what is durable. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ pub struct Outbox {
     remembered: Arc<AtomicUsize>,
     /// Something could not be published.
     left: Arc<Notify>,
+    /// The log could not be reached the last time.
+    is_away: Arc<AtomicBool>,
 }
 
 impl Outbox {
@@ -44,7 +51,7 @@ impl Outbox {
     #[must_use]
     pub fn start(store: Arc<dyn Store>, log: Arc<dyn EventLog>) -> Self {
         let (published, to_forget) = mpsc::unbounded_channel();
-        let outbox = Self { store: store.clone(), log, published, remembered: Arc::default(), left: Arc::default() };
+        let outbox = Self { store: store.clone(), log, published, remembered: Arc::default(), left: Arc::default(), is_away: Arc::default() };
         actix_rt::spawn(forget(store, to_forget, outbox.remembered.clone()));
         actix_rt::spawn(outbox.clone().catch_up());
         outbox
@@ -69,15 +76,20 @@ impl Outbox {
 
     /// Publishes an event, and says whether it came through.
     async fn try_publish(&self, outgoing: &Outgoing) -> bool {
+        let began = Instant::now();
         match self.log.publish(Publication::once(&outgoing.event, outgoing.id)).await {
             Ok(_) => {
+                PUBLISHED.observe(began.elapsed());
+                self.note_away(false);
                 self.remembered.fetch_add(1, Ordering::Relaxed);
                 // The receiver lives as long as this process serves; what it misses is found again.
                 let _ = self.published.send(outgoing.id);
                 true
             }
             Err(error @ LogError::Unavailable(_)) => {
-                log::warn!("{error}; the event waits in the outbox");
+                if self.note_away(true) {
+                    log::warn!("{error}; events wait in the outbox until it is back");
+                }
                 false
             }
             Err(error @ LogError::Fenced(_)) => {
@@ -85,6 +97,12 @@ impl Outbox {
                 true
             }
         }
+    }
+
+    /// Says whether this is news.
+    fn note_away(&self, is_away: bool) -> bool {
+        // What happens with each event doesn't write.
+        self.is_away.load(Ordering::Relaxed) != is_away && self.is_away.swap(is_away, Ordering::Relaxed) != is_away
     }
 
     /// Publishes one event now, if it still waits: for who must not come before it.

@@ -130,7 +130,7 @@ pub async fn post(state: Data<State>, identity: Identity, request: HttpRequest, 
         max_waiting: state.max_jobs_per_user,
         is_over_daily_limit: false,
     };
-    let accepted = state.store.accept(asked).await?;
+    let accepted = state.accept(asked).await?;
     let is_new = idempotency::is_new(&accepted)?;
     if is_new {
         state.outbox.publish_for_request(&outgoing).await;

@@ -90,7 +90,7 @@ async fn accept(
         max_waiting: state.max_jobs_per_user,
         is_over_daily_limit: reached.is_some(),
     };
-    let accepted = state.store.accept(asked).await?;
+    let accepted = state.accept(asked).await?;
     if let (Accepted::OverDailyLimit, Some(reached)) = (&accepted, reached) {
         return Err(ApiError::daily_limit(reached.to_string()));
     }

@@ -28,7 +28,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix::Addr;
@@ -42,15 +42,18 @@ use self::{cast::Casts, error::ApiError};
 use crate::{
     log::EventLog,
     media::MediaStore,
-    metrics::Exposed,
+    metrics::{Exposed, Histogram, Metric},
     model::{AllowList, KnownModels},
     outbox::Outbox,
     realtime::{limits::StreamLimits, registry::RoomRegistry},
-    store::Store,
+    store::{Accepted, Request, Store, StoreError},
     token::{AdminToken, Signer},
     usage::DailyLimits,
     wake::Wakeups,
 };
+
+/// From asked to durable.
+pub static ACCEPTED: Metric<Histogram> = Metric::new("persona_accept_seconds", "How long messages and jobs that were asked for took to be durable.");
 
 /// What handlers work with.
 pub struct State {
@@ -83,6 +86,17 @@ impl State {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Has the store take what was asked for; it is durable when this returns.
+    ///
+    /// # Errors
+    /// Where the store can't.
+    async fn accept(&self, asked: Request) -> Result<Accepted, StoreError> {
+        let began = Instant::now();
+        let accepted = self.store.accept(asked).await?;
+        ACCEPTED.observe(began.elapsed());
+        Ok(accepted)
     }
 }
 

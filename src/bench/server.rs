@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
 
 use super::{
     Common,
@@ -23,6 +24,17 @@ pub struct Server {
     _process: Option<Process>,
     // After the process, as fields are dropped in order.
     _folder: Option<Folder>,
+}
+
+/// How long something took, in microseconds: on average, and the bounds of the buckets that half of all and 99 in a hundred don't exceed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Took {
+    #[serde(rename = "mean_us")]
+    pub mean: u64,
+    #[serde(rename = "p50_us")]
+    pub p50: u64,
+    #[serde(rename = "p99_us")]
+    pub p99: u64,
 }
 
 struct Folder(PathBuf);
@@ -82,12 +94,39 @@ impl Server {
 
     /// One of the figures that the server tells about itself.
     pub async fn gauge(&self, name: &str) -> Result<u64> {
+        let text = self.metrics().await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.with_context(|| format!("the server does not tell {name}"))
+    }
+
+    /// How long something has taken since the server began, by one of its histograms.
+    pub async fn took(&self, name: &str) -> Result<Took> {
+        Took::read(&self.metrics().await?, name).with_context(|| format!("the server does not tell {name}"))
+    }
+
+    async fn metrics(&self) -> Result<String> {
         let mut client = Client::connect(self.address, 0).await?;
         let status = client.ask(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n").await?;
         ensure!(status == 200, "the server tells no figures: {status}");
-        let text = client.answer();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.with_context(|| format!("the server does not tell {name}"))
+        Ok(client.answer())
+    }
+}
+
+impl Took {
+    fn read(text: &str, name: &str) -> Option<Self> {
+        let (mut buckets, mut sum) = (Vec::new(), None);
+        for line in text.lines().filter_map(|line| line.strip_prefix(name)) {
+            if let Some((bound, count)) = line.strip_prefix("_bucket{le=\"").and_then(|bucket| bucket.split_once("\"} ")) {
+                // Rust reads "+Inf" as it is meant.
+                buckets.push((bound.parse::<f64>().ok()?, count.parse::<f64>().ok()?));
+            } else if let Some(seconds) = line.strip_prefix("_sum ") {
+                sum = seconds.parse::<f64>().ok();
+            }
+        }
+        let micros = |seconds: f64| (seconds * 1e6).round() as u64;
+        let (_, count) = *buckets.last()?;
+        let within = |share: f64| buckets.iter().find(|(_, within)| *within >= count * share).map(|(bound, _)| micros(*bound));
+        Some(Self { mean: micros(sum? / count.max(1.0)), p50: within(0.5)?, p99: within(0.99)? })
     }
 }
 
@@ -104,5 +143,18 @@ impl Drop for Folder {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("{} is left behind: {error}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_something_took_is_read_off_its_buckets() {
+        let text = "# TYPE a_seconds histogram\na_seconds_bucket{le=\"0.001\"} 1\na_seconds_bucket{le=\"0.25\"} 2\n\
+            a_seconds_bucket{le=\"+Inf\"} 2\na_seconds_sum 0.1\na_seconds_count 2\nb_seconds_sum 7\n";
+        assert_eq!(Took::read(text, "a_seconds"), Some(Took { mean: 50_000, p50: 1_000, p99: 250_000 }));
+        assert_eq!(Took::read(text, "b_seconds"), None);
     }
 }

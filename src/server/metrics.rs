@@ -1,12 +1,14 @@
 //! Every metric that this process keeps, whoever's matter it is.
 
-use crate::{log, metrics::Exposed, realtime, worker};
+use crate::{api, log, metrics::Exposed, outbox, realtime, worker};
 
 /// All of them, in the order in which they are written; `docs/metrics.md` has the same.
 pub static METRICS: &[&dyn Exposed] = &[
     &worker::metrics::CLAIMS,
     &worker::metrics::EMPTY_CLAIMS,
     &realtime::metrics::LOG_READS,
+    &api::ACCEPTED,
+    &outbox::PUBLISHED,
     &log::metrics::PUBLICATIONS,
     &log::metrics::CONNECTS,
     &log::metrics::SUBSCRIBER_CONNECTS,

@@ -49,9 +49,16 @@ fn every_acknowledged_message_is_in_history() {
 #[test]
 fn messages_are_told_with_the_log_in_memory_and_in_redis_and_at_two_instances() {
     let redis = Redis::start();
-    let words = ["--streams", "6", "--rate", "10", "--seconds", "1", "--rounds", "1", "--messages", "200", "--readers", "4"];
+    let words = ["--streams", "6", "--timed", "2", "--rate", "10", "--turns", "2", "--messages", "200", "--readers", "4"];
     let figures = bench(&[&["redis", "--redis-url", &redis.url()][..], &words].concat());
-    assert!(figures["redis"]["latency_p50_us"].as_u64().is_some_and(|micros| micros > 0), "{figures}");
+    for way in ["memory", "redis", "redis_elsewhere"] {
+        assert!(figures[way]["all"]["latency_p50_us"].as_u64().is_some_and(|micros| micros > 0), "{figures}");
+        assert_eq!(figures[way]["turns"].as_array().unwrap().len(), 2, "{figures}");
+    }
+    // What isn't durable is told to nobody, and what comes from Redis takes longer than nothing.
+    for stage in ["durable", "told"] {
+        assert!(figures["stages_in_redis"][stage]["mean_us"].as_u64().is_some_and(|micros| micros > 0), "{figures}");
+    }
     assert!(figures["carried_to_two_instances"]["events_per_second"].as_f64().is_some_and(|count| count > 0.0), "{figures}");
 }
 

@@ -15,6 +15,7 @@ mod sse;
 pub mod streams;
 pub mod tally;
 pub mod texts;
+pub mod turns;
 
 use std::io::Write as _;
 
@@ -32,6 +33,7 @@ pub enum Plan {
     Fake(fake::Plan),
     Texts(texts::Plan),
     Held(held::Plan),
+    Turns(turns::Plan),
 }
 
 /// A stage of which nothing needs telling.
@@ -74,6 +76,7 @@ pub async fn run(plan: &str) -> Result<()> {
         Plan::Fake(plan) => fake::run(plan).await,
         Plan::Texts(plan) => tokio::task::LocalSet::new().run_until(texts::run(plan)).await,
         Plan::Held(plan) => held::run(plan).await,
+        Plan::Turns(plan) => tokio::task::LocalSet::new().run_until(turns::run(plan)).await,
     }
 }
 
