@@ -21,7 +21,7 @@ use crate::support::{
     app::App,
     eventually,
     person::{GENERAL, Person},
-    pgwire::{Mishap, Proxy},
+    pgwire::{Mishap, Proxy, is_commit},
     postgres::{Database, config},
 };
 
@@ -195,6 +195,39 @@ async fn requests_that_come_together_are_written_together_and_each_is_answered_b
     let (messages, outgoing, jobs) = taken(&database).await;
     assert_eq!((messages.len(), outgoing, jobs), (201, 201, 201));
     store.close().await;
+}
+
+#[tokio::test]
+async fn two_processes_that_are_asked_at_once_take_no_more_of_a_users_jobs_than_may_wait() {
+    for isolation in [Isolation::OfEngine, Isolation::Serializable] {
+        let (database, proxy) = way().await;
+        let (slow, fast) =
+            (store(&database, &proxy, isolation).await, PostgresStore::open(&PostgresConfig { isolation, ..config(&database.url) }).await);
+        let fast = fast.unwrap();
+        let ask = |content: &str| {
+            let request = request(content, None);
+            Request { jobs: (0..10).map(|_| NewJob::new(request.user.clone(), Work::Noop {})).collect(), max_waiting: 10, ..request }
+        };
+        // One has counted, and is about to commit, when the other begins.
+        let (told, hears) = tokio::sync::oneshot::channel();
+        let mut told = Some(told);
+        proxy.let_fate(move |sql, _| {
+            let counted = is_commit(sql).then(|| told.take()).flatten()?;
+            let _ = counted.send(());
+            Some(Mishap::Delay(Duration::from_millis(300)))
+        });
+        let other = async {
+            hears.await.unwrap();
+            fast.accept(ask("other")).await.unwrap()
+        };
+        let (one, other) = tokio::join!(slow.accept(ask("one")), other);
+        let outcomes = [one.unwrap(), other];
+        let taken = outcomes.iter().filter(|outcome| **outcome == Accepted::New).count();
+        assert_eq!(taken, 1, "{isolation:?}: {outcomes:?}");
+        assert!(outcomes.contains(&Accepted::TooManyJobs), "{isolation:?}: {outcomes:?}");
+        slow.close().await;
+        fast.close().await;
+    }
 }
 
 #[tokio::test]

@@ -3,19 +3,36 @@
 //! The order within it: keys first, as a repeated request is answered whatever else holds; then the users' limits; then messages,
 //! events and jobs. Whoever runs again after a lost answer finds its own key or message, and knows by that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use diesel::result::Error;
-use diesel_async::AsyncPgConnection;
+use diesel::{
+    result::Error,
+    sql_types::{Array, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{history, outbox, queue, transaction::Doubt};
+use super::{history, literal::statement, outbox, pipeline::both, queue, transaction::Doubt};
 use crate::{
     id::{JobId, UserId},
     store::{Accepted, Message, Outgoing, Request},
 };
 
+/// Whether transactions count what others commit meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// By themselves, or not at all.
+    AsIsolated,
+    /// Those that count the same user's jobs wait for each other.
+    InTurns,
+}
+
 /// What becomes of each request of a group, in which no key stands twice.
-pub(super) async fn accept_all(connection: &AsyncPgConnection, requests: &[Request], doubt: Doubt) -> Result<Vec<Accepted>, Error> {
+pub(super) async fn accept_all(
+    connection: &AsyncPgConnection,
+    requests: &[Request],
+    counting: Counting,
+    doubt: Doubt,
+) -> Result<Vec<Accepted>, Error> {
     let mut outcomes = vec![None; requests.len()];
     if doubt == Doubt::MayBeDone {
         find_done(connection, requests, &mut outcomes).await?;
@@ -36,7 +53,7 @@ pub(super) async fn accept_all(connection: &AsyncPgConnection, requests: &[Reque
     }
 
     refuse_over_daily_limit(connection, requests, &mut outcomes).await?;
-    refuse_too_many(connection, requests, &mut outcomes).await?;
+    refuse_too_many(connection, requests, counting, &mut outcomes).await?;
     let taken: Vec<&Request> = requests.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none()).map(|(request, _)| request).collect();
     write(connection, &taken).await?;
     Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Accepted::New)).collect())
@@ -73,19 +90,35 @@ async fn refuse_over_daily_limit(connection: &AsyncPgConnection, requests: &[Req
     outbox::forget(connection, &refused).await
 }
 
+/// One after the other, in their order; until the transaction ends.
+const HOLD_USERS: &str = "select pg_advisory_xact_lock(hashtextextended(name, 0)) from unnest($1) as asked (name)";
+
+async fn hold(mut connection: &AsyncPgConnection, users: &BTreeSet<&UserId>) -> Result<(), Error> {
+    let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
+    statement::<()>(HOLD_USERS).bind::<Array<Text>, _>(names).execute(&mut connection).await.map(drop)
+}
+
 /// Refuses those whose user has too many jobs waiting, this group's included.
 ///
-/// Under SERIALIZABLE the count holds until the commit. Under READ COMMITTED what other processes write meanwhile is not
-/// counted; as each process has one transaction with a user's requests at a time, that is at most what one transaction of each
-/// of them may take.
-async fn refuse_too_many(connection: &AsyncPgConnection, requests: &[Request], outcomes: &mut [Option<Accepted>]) -> Result<(), Error> {
+/// Under SERIALIZABLE the count holds until the commit. Under READ COMMITTED it would lack what other processes commit after it; so
+/// they take turns, and each counts when it is its own.
+async fn refuse_too_many(
+    connection: &AsyncPgConnection,
+    requests: &[Request],
+    counting: Counting,
+    outcomes: &mut [Option<Accepted>],
+) -> Result<(), Error> {
     let limited = |request: &Request| request.max_waiting > 0 && !request.jobs.is_empty();
     let open = requests.iter().zip(&*outcomes).filter(|(request, outcome)| outcome.is_none() && limited(request));
-    let users: HashSet<&UserId> = open.map(|(request, _)| &request.user).collect();
+    let users: BTreeSet<&UserId> = open.map(|(request, _)| &request.user).collect();
     if users.is_empty() {
         return Ok(());
     }
-    let mut waiting: HashMap<UserId, usize> = queue::waiting(connection, users.into_iter().collect()).await?;
+    let count = queue::waiting(connection, users.iter().copied().collect());
+    let mut waiting: HashMap<UserId, usize> = match counting {
+        Counting::AsIsolated => count.await?,
+        Counting::InTurns => both(hold(connection, &users), count).await?.1,
+    };
     let mut refused = Vec::new();
     for (request, outcome) in requests.iter().zip(outcomes) {
         if outcome.is_some() || !limited(request) {

@@ -12,7 +12,12 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{accept::accept_all, pool::Pool, thread::Thread, transaction::transaction};
+use super::{
+    accept::{Counting, accept_all},
+    pool::Pool,
+    thread::Thread,
+    transaction::transaction,
+};
 use crate::store::{Accepted, Request, StoreError};
 
 /// How many transactions of requests run at once.
@@ -99,12 +104,13 @@ impl Lane {
 
 /// Takes requests in one transaction, and answers each.
 async fn run(pool: &Pool, group: Vec<Waiting>) {
+    let counting = if pool.manager().misses_commits() { Counting::InTurns } else { Counting::AsIsolated };
     let (requests, replies): (Vec<Request>, Vec<_>) = group.into_iter().map(|waiting| (waiting.request, waiting.reply)).unzip();
-    let together = transaction(pool, async |connection, doubt| accept_all(connection, &requests, doubt).await).await;
+    let together = transaction(pool, async |connection, doubt| accept_all(connection, &requests, counting, doubt).await).await;
     let outcomes = match together {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(error) if error.is_retryable() || requests.len() == 1 => vec![Err(error); requests.len()],
-        Err(_) => alone(pool, &requests).await,
+        Err(_) => alone(pool, &requests, counting).await,
     };
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         // Who no longer waits doesn't need the answer.
@@ -112,11 +118,11 @@ async fn run(pool: &Pool, group: Vec<Waiting>) {
     }
 }
 
-async fn alone(pool: &Pool, requests: &[Request]) -> Vec<Result<Accepted, StoreError>> {
+async fn alone(pool: &Pool, requests: &[Request], counting: Counting) -> Vec<Result<Accepted, StoreError>> {
     let mut outcomes = Vec::new();
     for request in requests {
         let one = std::slice::from_ref(request);
-        let taken = transaction(pool, async |connection, doubt| accept_all(connection, one, doubt).await).await;
+        let taken = transaction(pool, async |connection, doubt| accept_all(connection, one, counting, doubt).await).await;
         outcomes.push(taken.and_then(|outcomes| outcomes.into_iter().next().ok_or(StoreError::Closed)));
     }
     outcomes

@@ -4,7 +4,11 @@
 //! drain a node; when its driver has ended; and when a transaction on it did not end cleanly. Refuses to hand out one that
 //! is known to be dead.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use deadpool::{
     Runtime,
@@ -36,6 +40,19 @@ pub(super) struct Connector {
     tls: Option<MakeRustlsConnect>,
     isolation: Isolation,
     timeout: Duration,
+    /// Known since the first connection.
+    engine: OnceLock<Engine>,
+}
+
+impl fmt::Display for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = match self.engine.get() {
+            Some(Engine::Postgres) => "PostgreSQL",
+            Some(Engine::Cockroach) => "CockroachDB",
+            None => "whatever it is",
+        };
+        write!(f, "{engine} at {}", self.place())
+    }
 }
 
 /// One connection.
@@ -91,7 +108,7 @@ pub(super) fn pool(config: &PostgresConfig) -> Result<Pool, TlsError> {
     server.connect_timeout(CONNECT_WITHIN).keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5));
     server.keepalives_retries(3).tcp_user_timeout(Duration::from_secs(30));
     let tls = config.url.tls.as_ref().map(tls::connector).transpose()?;
-    let connector = Connector { server, tls, isolation: config.isolation, timeout: config.timeout };
+    let connector = Connector { server, tls, isolation: config.isolation, timeout: config.timeout, engine: OnceLock::new() };
     let timeouts = Timeouts { wait: Some(config.timeout), create: Some(CONNECT_WITHIN * 2), recycle: None };
     let built = Pool::builder(connector).max_size(config.connections).timeouts(timeouts).runtime(Runtime::Tokio1).build();
     Ok(built.expect("a pool with a runtime can have timeouts"))
@@ -106,6 +123,11 @@ impl Connector {
         });
         let ports: Vec<String> = self.server.get_ports().iter().map(u16::to_string).collect();
         format!("{}:{}/{}", hosts.collect::<Vec<_>>().join(","), ports.join(","), self.server.get_dbname().unwrap_or_default())
+    }
+
+    /// Whether this is PostgreSQL at READ COMMITTED: a transaction doesn't count what others commit meanwhile, and names can be locked.
+    pub(super) fn misses_commits(&self) -> bool {
+        self.isolation != Isolation::Serializable && self.engine.get() == Some(&Engine::Postgres)
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
@@ -129,7 +151,7 @@ impl Connector {
                 log::debug!("a connection to the database has ended: {}", with_cause(&error));
             }
         });
-        let refused = |error: &dyn std::fmt::Display| ConnectError::Setup(error.to_string());
+        let refused = |error: &dyn fmt::Display| ConnectError::Setup(error.to_string());
         let mut inner = AsyncPgConnection::try_from(client).await.map_err(|error| refused(&error))?;
         self.set_up(&mut inner).await.map_err(|error| refused(&error))?;
         let dies = Instant::now() + LIFETIME.mul_f64(1.0 + rand::random::<f64>() / 4.0);
@@ -139,6 +161,8 @@ impl Connector {
     /// What holds for all of the connection's life. No statement and no lock is waited for without end.
     async fn set_up(&self, connection: &mut AsyncPgConnection) -> Result<(), Error> {
         let engine = engine(connection).await?;
+        // The same each time.
+        let _ = self.engine.set(engine);
         let isolation = match (self.isolation, engine) {
             (Isolation::Serializable, _) | (Isolation::OfEngine, Engine::Cockroach) => "serializable",
             (Isolation::ReadCommitted, _) | (Isolation::OfEngine, Engine::Postgres) => "read committed",
