@@ -71,12 +71,17 @@ impl Wakeups {
 
     /// Wakes whoever listens.
     pub fn send(&self, wakeup: Wakeup) {
-        // Nobody listens while the worker starts or stops; it looks by itself.
-        let _ = self.here.send(wakeup);
+        self.send_here(wakeup);
         if let Some(away) = &self.away {
             // The relay ends with the process.
             let _ = away.send(wakeup);
         }
+    }
+
+    /// Wakes this process alone: for what is soon enough done by whoever is awake.
+    pub fn send_here(&self, wakeup: Wakeup) {
+        // Nobody listens while the worker starts or stops; it looks by itself.
+        let _ = self.here.send(wakeup);
     }
 
     /// Listens from now on. Who lags behind is told so, and should look by itself.
@@ -134,6 +139,18 @@ mod tests {
         for text in ["", "job", "jobs ", "stop", "stop x"] {
             assert!(text.parse::<Wakeup>().is_err(), "{text:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_for_this_process_alone_goes_no_further() {
+        let (wakeups, relay) = Wakeups::relayed();
+        let (_, mut outgoing) = relay.split();
+        let mut here = wakeups.listen();
+        wakeups.send_here(Wakeup::Jobs);
+        let stop = Wakeup::Stop(JobId::new());
+        wakeups.send(stop);
+        assert_eq!((here.recv().await.unwrap(), here.recv().await.unwrap()), (Wakeup::Jobs, stop));
+        assert_eq!(outgoing.next().await.unwrap(), [stop]);
     }
 
     #[tokio::test]

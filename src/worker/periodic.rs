@@ -17,7 +17,7 @@ use crate::{
 
 /// What is done, and how often.
 const CHORES: &[(Chore, Duration)] = &[
-    (Chore::PublishLeftOvers, Duration::from_secs(15)),
+    (Chore::PublishLeftOvers, Duration::from_secs(30)),
     (Chore::ForgetJobs, Duration::from_mins(10)),
     (Chore::ForgetKeys, Duration::from_mins(10)),
     (Chore::ForgetMessages, Duration::from_hours(1)),
@@ -47,13 +47,18 @@ async fn keep(tools: Tools, chore: Chore, every: Duration) {
             false
         });
         if is_first {
-            tools.wakeups.send(crate::wake::Wakeup::Jobs);
+            // A fleet that is woken for each chore would never be idle.
+            tools.wakeups.send_here(crate::wake::Wakeup::Jobs);
         }
         actix_rt::time::sleep(turns.next(is_first, now, every, rand::random())).await;
     }
 }
 
 async fn begin(tools: &Tools, chore: Chore, tick: Timestamp) -> Result<bool, StoreError> {
+    // Most come too late, and need no transaction to learn it.
+    if tools.store.last_tick(chore.as_str()).await?.is_some_and(|last| last >= tick) {
+        return Ok(false);
+    }
     let owner: UserId = OWNER.parse().expect("a plain word is an id");
     let job = NewJob { priority: Priority::Low, ..NewJob::new(owner, Work::Housekeeping { chore }) };
     tools.store.begin_tick(chore.as_str(), tick, job).await

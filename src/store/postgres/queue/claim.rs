@@ -16,10 +16,7 @@ use super::{PostgresStore, begin, duration, now, shards, sight::ALL, worker_uuid
 use crate::{
     id::WorkerId,
     job::AGING,
-    store::{
-        Batch, StoreError,
-        postgres::{literal::statement, pipeline::both},
-    },
+    store::{Batch, StoreError, postgres::literal::statement},
 };
 
 /// From how many waiting jobs on a shard has much.
@@ -92,23 +89,30 @@ fn next(places: Vec<Place>) -> (Find, Vec<Place>) {
     (find, rest)
 }
 
-const LOOK: &str = concat!(
-    "select l.shard, count(*) from queue_lane l cross join lateral
-        (select 1 from job where job.shard = l.shard and job.kind = l.kind and job.priority = l.priority and job.state = 0
-            and job.turn >= l.low - $1 order by job.turn limit $2) j
-    where l.shard = any($3) and not exists (select 1 from queue_limit q where q.scope = 'kind' and q.name = l.kind and q.paused)
-    group by l.shard
-    union all
-    select p.shard, -1 from unnest($3) as p (shard) cross join lateral
-        (select 1 from job where job.shard = p.shard and job.state in (1, 2) and job.run_at <= ",
-    now!(),
-    " limit 1) j
-    union all
-    select p.shard, -1 from unnest($3) as p (shard) cross join lateral
-        (select 1 from job where job.shard = p.shard and job.state = 0 and job.priority > 0 and job.run_at <= ",
-    now!(),
-    " - $4 limit 1) j"
-);
+/// The shards that have something, for LOOK and NEXT: $1 is how many turns back it looks, $2 up to how many it counts.
+macro_rules! places {
+    () => {
+        concat!(
+            "select l.shard, count(*) from queue_lane l cross join lateral
+                (select 1 from job where job.shard = l.shard and job.kind = l.kind and job.priority = l.priority and job.state = 0
+                    and job.turn >= l.low - $1 order by job.turn limit $2) j
+            where l.shard = any($3) and not exists (select 1 from queue_limit q where q.scope = 'kind' and q.name = l.kind and q.paused)
+            group by l.shard
+            union all
+            select p.shard, -1 from unnest($3) as p (shard) cross join lateral
+                (select 1 from job where job.shard = p.shard and job.state in (1, 2) and job.run_at <= ",
+            now!(),
+            " limit 1) j
+            union all
+            select p.shard, -1 from unnest($3) as p (shard) cross join lateral
+                (select 1 from job where job.shard = p.shard and job.state = 0 and job.priority > 0 and job.run_at <= ",
+            now!(),
+            " - $4 limit 1) j"
+        )
+    };
+}
+
+const LOOK: &str = concat!(places!());
 
 async fn look(mut connection: &AsyncPgConnection, overlap: i64) -> Result<Vec<Place>, Error> {
     let asked = statement::<(SmallInt, BigInt)>(LOOK).bind::<BigInt, _>(overlap).bind::<BigInt, _>(MUCH).bind::<Array<SmallInt>, _>(shards());
@@ -128,26 +132,27 @@ async fn look(mut connection: &AsyncPgConnection, overlap: i64) -> Result<Vec<Pl
     Ok(places)
 }
 
-/// Nothing, where nothing will come by itself.
+/// Nothing, where nothing will come by itself. One statement, as it is all that an idle worker asks.
 const NEXT: &str = concat!(
-    "select least(
-        (select min(j.run_at) from unnest($1) as p (shard) cross join lateral
+    "select case when exists (",
+    places!(),
+    ") then 0 else least(
+        (select min(j.run_at) from unnest($3) as p (shard) cross join lateral
             (select job.run_at from job where job.shard = p.shard and job.state in (1, 2) order by job.run_at limit 1) j),
-        (select worker.lease_until from worker where worker.id <> $2 order by worker.lease_until limit 1)
+        (select worker.lease_until from worker where worker.id <> $5 and exists
+            (select 1 from job where job.state = 3 and job.worker = worker.id) order by worker.lease_until limit 1)
     ) - ",
-    now!()
+    now!(),
+    " end"
 );
 
 /// How long until there may be something to do: none, where there is something now, as the wake-up for it may have been lost.
 /// It looks from the very beginning, as who is idle claims nothing that would.
-pub(super) async fn next_look(connection: &AsyncPgConnection, worker: WorkerId) -> Result<Option<Duration>, Error> {
-    let asked = statement::<Nullable<BigInt>>(NEXT).bind::<Array<SmallInt>, _>(shards()).bind::<SqlUuid, _>(worker_uuid(worker));
-    let later = async {
-        let mut connection = connection;
-        asked.get_result::<Option<i64>>(&mut connection).await
-    };
-    let (places, later) = both(look(connection, ALL), later).await?;
-    Ok(if places.is_empty() { later.map(duration) } else { Some(Duration::ZERO) })
+pub(super) async fn next_look(mut connection: &AsyncPgConnection, worker: WorkerId) -> Result<Option<Duration>, Error> {
+    let asked = statement::<Nullable<BigInt>>(NEXT).bind::<BigInt, _>(ALL).bind::<BigInt, _>(1_i64).bind::<Array<SmallInt>, _>(shards());
+    let asked = asked.bind::<BigInt, _>(super::millis(AGING)).bind::<SqlUuid, _>(worker_uuid(worker));
+    let next: Option<i64> = asked.get_result(&mut connection).await?;
+    Ok(next.map(duration))
 }
 
 #[cfg(test)]
