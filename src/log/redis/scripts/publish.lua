@@ -32,17 +32,27 @@ if ended ~= '' then redis.call('HSET', channel, 'f' .. ended, 4294967295) end
 if once ~= '' then redis.call('HSET', channel, 'o' .. once, '') end
 if message ~= '' then redis.call('ZADD', messages, offset, message) end
 
-local count, dropped = redis.call('XLEN', entries), nil
-while count > max_events or (bytes > max_bytes and count > 1) do
-    local oldest = redis.call('XRANGE', entries, '-', '+', 'COUNT', 1)[1]
-    local fields = oldest[2]
-    bytes = redis.call('HINCRBY', channel, 'b', -#fields[2])
-    if fields[4] ~= '' then redis.call('HDEL', channel, 'o' .. fields[4]) end
-    if fields[6] ~= '' then redis.call('HDEL', channel, 'f' .. fields[6]) end
-    redis.call('XDEL', entries, oldest[1])
-    count, dropped = count - 1, oldest[1]
+local count = redis.call('XLEN', entries)
+if count > max_events or (bytes > max_bytes and count > 1) then
+    -- Some at once, so that it is seldom done.
+    local keep, freed, last = max_events - math.floor(max_events / 64), 0, nil
+    local function is_enough() return count == 1 or (count <= keep and bytes - freed <= max_bytes) end
+    while not is_enough() do
+        local gone, known = {}, {}
+        for _, entry in ipairs(redis.call('XRANGE', entries, '-', '+', 'COUNT', 64)) do
+            if is_enough() then break end
+            local fields = entry[2]
+            count, freed, last = count - 1, freed + #fields[2], entry[1]
+            table.insert(gone, last)
+            if fields[4] ~= '' then table.insert(known, 'o' .. fields[4]) end
+            if fields[6] ~= '' then table.insert(known, 'f' .. fields[6]) end
+        end
+        redis.call('XDEL', entries, unpack(gone))
+        if #known > 0 then redis.call('HDEL', channel, unpack(known)) end
+    end
+    redis.call('HINCRBY', channel, 'b', -freed)
+    redis.call('ZREMRANGEBYSCORE', messages, '-inf', string.match(last, '^%d+'))
 end
-if dropped then redis.call('ZREMRANGEBYSCORE', messages, '-inf', string.match(dropped, '^%d+')) end
 
 if stream ~= '' then
     local told = running .. ':' .. stream
