@@ -26,6 +26,9 @@ use crate::{
     store::{Conclusion, Ending, Then},
 };
 
+/// How long a job rests that has failed as often as it may while the event log was away.
+const WHILE_LOG_IS_AWAY: Duration = Duration::from_secs(15);
+
 /// A job in the hands of its executor.
 pub struct Attempt<'a> {
     pub tools: &'a Tools,
@@ -110,7 +113,11 @@ impl Attempt<'_> {
             Outcome::Ran(Err(error)) => {
                 log::warn!("job {}: attempt {} failed: {error}", job.fence.job, job.fence.attempt);
                 let (failure, fault) = told(&error);
-                Some(self.failed(failure, fault, &streamed))
+                Some(match self.failed(failure, fault, &streamed) {
+                    // Nobody could be told of its end, and it is no fault of the job's.
+                    Then::End(_) if matches!(error, Broken::Log(_)) => Then::Snooze { pause: WHILE_LOG_IS_AWAY },
+                    then => then,
+                })
             }
             Outcome::Panicked => {
                 log::error!("job {}: attempt {} has panicked", job.fence.job, job.fence.attempt);

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
 use redis::Value as Answered;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::{
-    DEADLINE,
+    DEADLINE, admin,
     answer::Answer,
     app::App,
     eventually,
@@ -200,16 +201,39 @@ async fn a_redis_that_hangs_delays_and_loses_nothing_and_tells_nothing_twice() {
     assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
 }
 
-fn outbox_is_empty(app: &App) -> bool {
-    use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
+#[tokio::test]
+async fn a_job_that_has_failed_often_enough_while_redis_was_away_is_not_given_up() {
+    let mut redis = Redis::durable();
+    let app = App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_ADMIN_TOKEN", admin::TOKEN)]);
+    let (ada, _, mut stream) = talk(&app).await;
+    redis.kill();
+    not_ready(&app).await;
+    let job = ada.ask(GENERAL, "What can you do?").await;
+    ada.job_in(&job, "retryable").await;
+    // As after the pauses of four failures.
+    diesel::sql_query("update job set failures = 4 where failures > 0").execute(&mut database(&app)).unwrap();
+    ada.job_in(&job, "scheduled").await;
+    redis.come_back();
+    ready(&app).await;
+    let retried = admin::admin(&app, reqwest::Method::POST, &format!("/api/admin/jobs/{job}/retry")).send().await.unwrap();
+    assert_eq!(retried.status().as_u16(), 202);
+    let events = told(&mut stream, |events| events.iter().any(Event::is_terminal)).await;
+    let end = events.last().unwrap();
+    assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
+    ada.job_in(&job, "completed").await;
+}
 
+fn database(app: &App) -> SqliteConnection {
+    SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap()
+}
+
+fn outbox_is_empty(app: &App) -> bool {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let mut connection = SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap();
-    diesel::sql_query("select count(*) as count from outbox").get_result::<Count>(&mut connection).unwrap().count == 0
+    diesel::sql_query("select count(*) as count from outbox").get_result::<Count>(&mut database(app)).unwrap().count == 0
 }
 
 #[tokio::test]
