@@ -92,7 +92,10 @@ impl Cli {
 
 fn log_to_stderr(settings: &Settings) {
     // What clients do wrong actix would log as errors of its own.
-    env_logger::Builder::new().filter_module("actix_http", LevelFilter::Off).parse_filters(&settings.rust_log).format_target(false).init();
+    // What the HTTP server calls a worker is a thread, and no worker of ours.
+    let mut builder = env_logger::Builder::new();
+    builder.filter_module("actix_http", LevelFilter::Off).filter_module("actix_server", LevelFilter::Warn);
+    builder.parse_filters(&settings.rust_log).format_target(false).init();
 }
 
 fn migrate(settings: &Settings) -> Result<()> {

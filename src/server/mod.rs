@@ -82,7 +82,9 @@ impl Application {
         let tls = tls::acceptor(&config.service.tls)?;
         let files = raise_descriptor_limit();
         let most_streams = config.streams.most(files);
-        log::info!("{files} files may be open, so there may be {} streams", most_streams.in_all);
+        if config.part != Part::Worker {
+            log::info!("{files} files may be open, so there may be {} streams", most_streams.in_all);
+        }
         let listener = listen(config.service.listen).with_context(|| format!("can't listen on {}", config.service.listen))?;
         let address = listener.local_addr()?;
         let store = open_store(config).await?;
@@ -112,6 +114,7 @@ impl Application {
                     prices: Arc::new(config.usage.prices.clone()),
                     daily_limits: config.usage.daily_limits,
                 };
+                log::info!("doing up to {} jobs at once", config.queue.worker.slots);
                 Some(start_worker(tools, config).await?)
             }
         };
@@ -150,7 +153,9 @@ impl Application {
             Part::Worker => operating::serve(listener, thread.state)?,
             Part::Whole | Part::Service => serve(listener, config, thread)?,
         };
-        Ok(Self { address, is_secure, server, state, hosts, worker, store, drain: config.service.drain })
+        // Nobody sends clients to a worker.
+        let drain = if config.part == Part::Worker { Duration::ZERO } else { config.service.drain };
+        Ok(Self { address, is_secure, server, state, hosts, worker, store, drain })
     }
 
     /// Where it listens.
