@@ -1,14 +1,12 @@
 //! The link to Redis: finds out what kind of server it is, keeps a connection to it, and makes a new one when it is lost.
 //!
-//! Short commands travel on multiplexed connections, which send together what waits together. Each thread that publishes has one of
-//! its own, so that no other thread has to wake up between it and Redis. Replies that may be long come over a pool, so that
-//! nothing short waits behind them. Refuses to wait for Redis to come back: whoever asks meanwhile is told at once that it is
-//! away.
+//! Short commands of all threads travel on one multiplexed connection, which sends together what waits together; replies that
+//! may be long come over a pool of their own, so that nothing short waits behind them. Refuses to wait for Redis to come
+//! back: whoever asks meanwhile is told at once that it is away.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    thread::{self, ThreadId},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -41,8 +39,6 @@ pub struct Link {
 /// A server that answers.
 pub struct Live {
     commands: Commands,
-    /// Those of threads: nothing while they are being made.
-    own: Mutex<HashMap<ThreadId, Option<MultiplexedConnection>>>,
     pool: Pool,
     /// Whether it has sharded messages: from version 7.
     pub is_sharded: bool,
@@ -81,9 +77,9 @@ impl Link {
     /// Runs a script whose answer is short.
     pub async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T, LogError> {
         let live = self.live()?;
-        let answer = match &live.commands {
-            Commands::Single(common) => call.run(&mut live.of_this_thread().unwrap_or_else(|| common.clone())).await,
-            Commands::Cluster(connection) => call.run(&mut connection.clone()).await,
+        let answer = match live.commands.clone() {
+            Commands::Single(mut connection) => call.run(&mut connection).await,
+            Commands::Cluster(mut connection) => call.run(&mut connection).await,
         };
         answer.map_err(|error| self.failed(&live, &error))
     }
@@ -172,24 +168,6 @@ impl Live {
         matches!(self.commands, Commands::Cluster(_))
     }
 
-    /// The calling thread's own connection. It is made when it is first asked for, and nothing until then.
-    fn of_this_thread(self: &Arc<Self>) -> Option<MultiplexedConnection> {
-        let thread = thread::current().id();
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = own.get(&thread) {
-            return connection.clone();
-        }
-        own.insert(thread, None);
-        let (node, live) = (self.node.clone(), Arc::downgrade(self));
-        // What it reads is read on this thread. Where it can't be made, the common one serves.
-        tokio::spawn(async move {
-            if let (Ok(connection), Some(live)) = (open(&node, AsyncConnectionConfig::new()).await, live.upgrade()) {
-                live.own.lock().unwrap_or_else(PoisonError::into_inner).insert(thread, Some(connection));
-            }
-        });
-        None
-    }
-
     /// The command that publishes, where all listeners use the one that belongs to it.
     pub fn publish(&self) -> &'static str {
         if self.is_sharded { "SPUBLISH" } else { "PUBLISH" }
@@ -228,8 +206,6 @@ async fn connect_by(node: &ConnectionInfo, address: &RedisAddress) -> RedisResul
     }
     let is_durable = !is_cluster && writes_before_it_answers(&mut connection).await;
     let life = if is_cluster { String::new() } else { field(&server, "run_id").to_owned() };
-    // This thread has what the others have in common.
-    let own = Mutex::new(HashMap::from([(thread::current().id(), Some(connection.clone()))]));
     let (commands, pool) = if is_cluster {
         let nodes = address.nodes().to_vec();
         let client = ClusterClientBuilder::new(nodes.clone()).connection_timeout(CONNECT_WITHIN).response_timeout(ANSWER_WITHIN).build()?;
@@ -238,7 +214,7 @@ async fn connect_by(node: &ConnectionInfo, address: &RedisAddress) -> RedisResul
     } else {
         (Commands::Single(connection), Pool::Single(single_pool(node.clone())?))
     };
-    Ok(Live { commands, own, pool, is_sharded, node: node.clone(), life, is_durable })
+    Ok(Live { commands, pool, is_sharded, node: node.clone(), life, is_durable })
 }
 
 /// What `INFO` says of a field.
