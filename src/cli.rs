@@ -137,6 +137,8 @@ fn welcome(url: &str, part: Part) -> Result<()> {
     if part == Part::Worker {
         return out.flush().context("can't write to standard output");
     }
+    // Every address of this machine is none that a browser can open.
+    let url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
     writeln!(out, "\nOpen {url} in a browser, or try it from a shell:\n")?;
     writeln!(out, "  curl {insecure}-c persona.cookies -X POST {url}/api/session")?;
     writeln!(out, "  curl {insecure}-b persona.cookies -N '{url}/api/events?channel=channel:general' &")?;
