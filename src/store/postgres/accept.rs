@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use diesel::{
     result::Error,
-    sql_types::{Array, Text},
+    sql_types::{Array, SmallInt},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
@@ -90,12 +90,13 @@ async fn refuse_over_daily_limit(connection: &AsyncPgConnection, requests: &[Req
     outbox::forget(connection, &refused).await
 }
 
-/// One after the other, in their order; until the transaction ends.
-const HOLD_USERS: &str = "select pg_advisory_xact_lock(hashtextextended(name, 0)) from unnest($1) as asked (name)";
+const HOLD: &str = "select stripe from user_stripe where stripe = any($1) order by stripe for update";
 
+/// Waits for other transactions that count for the same users, and has later ones wait for this one.
 async fn hold(mut connection: &AsyncPgConnection, users: &BTreeSet<&UserId>) -> Result<(), Error> {
-    let names: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
-    statement::<()>(HOLD_USERS).bind::<Array<Text>, _>(names).execute(&mut connection).await.map(drop)
+    let stripes: BTreeSet<i16> = users.iter().map(|user| queue::stripe_of(user.as_str())).collect();
+    let held = statement::<SmallInt>(HOLD).bind::<Array<SmallInt>, _>(stripes.into_iter().collect::<Vec<_>>());
+    held.execute(&mut connection).await.map(drop)
 }
 
 /// Refuses those whose user has too many jobs waiting, this group's included.

@@ -52,6 +52,8 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "2026-11-25-000115_job_done_of_user",
     "2026-11-25-000201_usage",
     "2026-11-25-000202_usage_by_day",
+    "2026-11-25-000301_user_stripe",
+    "2026-11-25-000302_user_stripes",
 ];
 
 /// How long the lease is good; it is renewed three times as often.

@@ -1,6 +1,6 @@
 //! The store on the PostgreSQL wire: CockroachDB, and PostgreSQL itself.
 //!
-//! Written for CockroachDB first: no LISTEN, no sequence, no advisory lock but where PostgreSQL alone needs one; keys that are made by this program and spread over
+//! Written for CockroachDB first: no LISTEN, no advisory lock, no sequence; keys that are made by this program and spread over
 //! the ranges; every transaction whole in one function that may run again. docs/cockroachdb.md says what is relied on, statement
 //! by statement. Where there is a choice it is made by what `version()` says.
 //!

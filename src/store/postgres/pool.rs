@@ -125,9 +125,13 @@ impl Connector {
         format!("{}:{}/{}", hosts.collect::<Vec<_>>().join(","), ports.join(","), self.server.get_dbname().unwrap_or_default())
     }
 
-    /// Whether this is PostgreSQL at READ COMMITTED: a transaction doesn't count what others commit meanwhile, and names can be locked.
+    /// Whether transactions run at READ COMMITTED: they don't count what others commit meanwhile.
     pub(super) fn misses_commits(&self) -> bool {
-        self.isolation != Isolation::Serializable && self.engine.get() == Some(&Engine::Postgres)
+        match self.isolation {
+            Isolation::ReadCommitted => true,
+            Isolation::Serializable => false,
+            Isolation::OfEngine => self.engine.get() == Some(&Engine::Postgres),
+        }
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {

@@ -84,11 +84,24 @@ const RUNNING: i16 = 3;
 /// How many users' shards there are.
 const SHARDS: i16 = 16;
 
-/// The shard of a user: FNV-1a, which stays what it is over releases.
+/// The shard of a user.
 fn shard_of(user: &str) -> i16 {
+    (hash(user) % u32::from(SHARDS.cast_unsigned())) as i16
+}
+
+/// How many stripes the migrations make.
+const STRIPES: u32 = 16_384;
+
+/// The row of `user_stripe` that stands for a user.
+pub(super) fn stripe_of(user: &str) -> i16 {
+    (hash(user) % STRIPES) as i16
+}
+
+/// FNV-1a, which stays what it is over releases.
+fn hash(user: &str) -> u32 {
     let hash = user.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     // The low bits alone are poor.
-    ((hash ^ (hash >> 16)) % u32::from(SHARDS.cast_unsigned())) as i16
+    hash ^ (hash >> 16)
 }
 
 fn shards() -> Vec<i16> {
