@@ -1,8 +1,9 @@
 //! Publishes what a running job has to say, under its fence.
 //!
 //! Pieces of text are gathered for at most `GATHER` before they become one event: the first goes at once, so that the
-//! reader sees the reply begin, and from then on many small pieces travel as one. Refuses to publish for a job whose lease is
-//! lost: the log says so, and the job stops.
+//! reader sees the reply begin, and from then on many small pieces travel as one. Where the log has lost what it had, the text
+//! begins anew in it with all that there is so far. Refuses to publish for a job whose lease is lost: the log says so, and the
+//! job stops.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::{
     event::{Chunk, Event, Fact, FinishReason, Usage},
     id::{MessageId, StreamId},
     job::Fence,
-    log::{LogError, Publication},
+    log::{Epoch, LogError, Publication},
     persona::Speaker,
     providers::{Fault, ProviderError, TextStep},
     store::StoreError,
@@ -86,6 +87,15 @@ pub struct Strand {
     pub restart: bool,
 }
 
+/// How far a text is told.
+#[derive(Debug, Default)]
+struct Told {
+    /// The number of the next piece.
+    seq: u32,
+    /// The life of the log that has the pieces so far.
+    epoch: Option<Epoch>,
+}
+
 impl<'a> Publisher<'a> {
     /// The voice of a job, on `channel`.
     #[must_use]
@@ -98,12 +108,17 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// Where the log can't be reached, or the job has lost its lease.
     pub async fn tell(&self, fact: Fact) -> Result<(), Broken> {
+        self.publish(fact).await.map(drop)
+    }
+
+    /// Publishes one event, and gives the log's epoch where the log says it.
+    async fn publish(&self, fact: Fact) -> Result<Option<Epoch>, Broken> {
         if !self.lease.holds() {
             return Err(LogError::Fenced(self.fence).into());
         }
         let event = Event::now(self.channel.clone(), fact);
-        self.tools.log.publish(Publication::fenced(&event, self.fence)).await?;
-        Ok(())
+        let position = self.tools.log.publish(Publication::fenced(&event, self.fence)).await?;
+        Ok(position.map(|position| position.epoch))
     }
 
     /// Keeps the job's progress for those who ask, not more often than it is worth.
@@ -143,7 +158,7 @@ impl<'a> Publisher<'a> {
         tell_progress: bool,
     ) -> Result<(), Broken> {
         let mut gathered = String::new();
-        let (mut seq, mut told_percent) = (0, 0);
+        let (mut told, mut told_percent) = (Told::default(), 0);
         let mut due: Option<tokio::time::Instant> = None;
         loop {
             let step = tokio::select! {
@@ -159,14 +174,14 @@ impl<'a> Publisher<'a> {
                     gathered.clear();
                     streamed.text.clear();
                     // What was told of another provider's text is void.
-                    strand.restart |= seq > 0;
-                    (seq, told_percent) = (0, 0);
+                    strand.restart |= told.seq > 0;
+                    (told, told_percent) = (Told::default(), 0);
                 }
                 Some(Some(Ok(TextStep::Delta { text, progress }))) => {
                     streamed.text.push_str(&text);
                     gathered.push_str(&text);
-                    if seq == 0 {
-                        self.flush(strand, &mut gathered, &mut seq).await?;
+                    if told.seq == 0 {
+                        self.flush(strand, streamed, &mut gathered, &mut told).await?;
                     } else {
                         due = due.or_else(|| Some(tokio::time::Instant::now() + GATHER));
                     }
@@ -178,20 +193,20 @@ impl<'a> Publisher<'a> {
                 Some(Some(Ok(TextStep::Done { model, finish_reason, usage }))) => {
                     streamed.meter.says(usage, &streamed.text);
                     streamed.done = Some(Done { model, finish_reason, usage });
-                    self.flush(strand, &mut gathered, &mut seq).await?;
-                    return self.chunk(strand, String::new(), seq, true).await;
+                    self.flush(strand, streamed, &mut gathered, &mut told).await?;
+                    return self.chunk(strand, String::new(), told.seq, true).await.map(drop);
                 }
                 Some(Some(Err(error))) => {
-                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    self.flush(strand, streamed, &mut gathered, &mut told).await?;
                     return Err(error.into());
                 }
                 Some(None) => {
-                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    self.flush(strand, streamed, &mut gathered, &mut told).await?;
                     return Err(ProviderError::new(strand.provider, Fault::BrokeOff, "the text broke off").into());
                 }
                 None => {
                     due = None;
-                    self.flush(strand, &mut gathered, &mut seq).await?;
+                    self.flush(strand, streamed, &mut gathered, &mut told).await?;
                 }
             }
         }
@@ -206,16 +221,24 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    async fn flush(&self, strand: &Strand, gathered: &mut String, seq: &mut u32) -> Result<(), Broken> {
+    async fn flush(&self, strand: &mut Strand, streamed: &Streamed, gathered: &mut String, told: &mut Told) -> Result<(), Broken> {
         if gathered.is_empty() {
             return Ok(());
         }
-        self.chunk(strand, std::mem::take(gathered), *seq, false).await?;
-        *seq += 1;
+        let epoch = self.chunk(strand, std::mem::take(gathered), told.seq, false).await?;
+        told.seq += 1;
+        let before = told.epoch;
+        told.epoch = epoch.or(before);
+        if before.is_some() && before != told.epoch {
+            // Whoever comes from now on would find the text from its middle on.
+            strand.restart = true;
+            self.chunk(strand, streamed.text.clone(), 0, false).await?;
+            told.seq = 1;
+        }
         Ok(())
     }
 
-    async fn chunk(&self, strand: &Strand, text: String, seq: u32, done: bool) -> Result<(), Broken> {
+    async fn chunk(&self, strand: &Strand, text: String, seq: u32, done: bool) -> Result<Option<Epoch>, Broken> {
         let result = Chunk {
             stream_id: strand.stream_id,
             text,
@@ -227,7 +250,7 @@ impl<'a> Publisher<'a> {
             persona_name: strand.persona.as_ref().filter(|_| seq == 0).map(|persona| persona.name.clone()),
             reply_to: strand.reply_to,
         };
-        self.tell(Fact::AiChatChunk { job_id: self.fence.job, result }).await
+        self.publish(Fact::AiChatChunk { job_id: self.fence.job, result }).await
     }
 }
 

@@ -7,8 +7,8 @@ use persona_community::{
     event::ResetReason,
     log::{EventLog as _, Position},
 };
-use redis::Value;
-use serde_json::json;
+use redis::Value as Answered;
+use serde_json::{Value, json};
 
 use crate::support::{
     app::App,
@@ -52,7 +52,7 @@ async fn a_server_that_comes_back_with_an_older_snapshot_is_another_life() {
     let heard = Heard::at(&redis.url()).await;
     let (general, idle) = (room("general"), room("idle"));
     let idle_before = heard.log.head(&idle).await.unwrap();
-    let before = five_of_which_three_are_kept(&heard, &general, || drop(redis.ask::<Value>(&["SAVE"]))).await;
+    let before = five_of_which_three_are_kept(&heard, &general, || drop(redis.ask::<Answered>(&["SAVE"]))).await;
     say(&heard.log, &idle, "lost").await;
     redis.restart();
     is_another_life(&heard, &general, &before).await;
@@ -67,7 +67,7 @@ async fn a_node_of_a_cluster_that_comes_back_with_an_older_snapshot_is_another_l
     let general = room("general");
     let before = five_of_which_three_are_kept(&heard, &general, || {
         for node in &cluster.nodes {
-            node.ask::<Value>(&["SAVE"]);
+            node.ask::<Answered>(&["SAVE"]);
         }
     })
     .await;
@@ -82,7 +82,7 @@ async fn a_node_of_a_cluster_that_comes_back_with_an_older_snapshot_is_another_l
 async fn a_replica_that_takes_the_place_of_its_master_is_another_life() {
     // As durable as can be, and all the same it may lag behind.
     let (mut master, replica) = (Redis::durable(), Redis::durable());
-    replica.ask::<Value>(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    replica.ask::<Answered>(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     let heard = Heard::at(&format!("{},{}", replica.url(), master.url())).await;
     let general = room("general");
     let has_three = || replica.ask::<String>(&["INFO", "keyspace"]).contains("db0");
@@ -91,7 +91,7 @@ async fn a_replica_that_takes_the_place_of_its_master_is_another_life() {
             std::thread::yield_now();
         }
         assert_eq!(master.ask::<u64>(&["WAIT", "1", "5000"]), 1);
-        replica.ask::<Value>(&["REPLICAOF", "NO", "ONE"]);
+        replica.ask::<Answered>(&["REPLICAOF", "NO", "ONE"]);
     })
     .await;
     master.kill();
@@ -101,12 +101,12 @@ async fn a_replica_that_takes_the_place_of_its_master_is_another_life() {
 #[actix_rt::test]
 async fn a_master_that_has_become_a_replica_is_left_for_the_one_in_its_place() {
     let (old, new) = (Redis::start(), Redis::start());
-    new.ask::<Value>(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
+    new.ask::<Answered>(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
     let heard = Heard::at(&format!("{},{}", old.url(), new.url())).await;
     let general = room("general");
     say(&heard.log, &general, "before").await;
-    new.ask::<Value>(&["REPLICAOF", "NO", "ONE"]);
-    old.ask::<Value>(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    new.ask::<Answered>(&["REPLICAOF", "NO", "ONE"]);
+    old.ask::<Answered>(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
     heard.ready().await;
     say(&heard.log, &general, "after").await;
     assert!(new.ask::<String>(&["INFO", "replication"]).contains("role:master"));
@@ -119,7 +119,7 @@ async fn a_stream_is_told_that_redis_came_back_with_less_and_goes_on() {
     let ada = Person::new(&app, "Ada").await;
     let mut stream = ada.listen(&[GENERAL]).await;
     ada.say(GENERAL, "kept").await;
-    redis.ask::<Value>(&["SAVE"]);
+    redis.ask::<Answered>(&["SAVE"]);
     ada.say(GENERAL, "lost").await;
     stream.next_logged().await;
     let cursor = stream.next_logged().await.id;
@@ -133,6 +133,51 @@ async fn a_stream_is_told_that_redis_came_back_with_less_and_goes_on() {
     // Who comes back only now is told so as well, though the channel is longer than when they left.
     let mut later = ada.resume(&[GENERAL], cursor.as_deref()).await;
     assert_eq!(later.next_of("stream_reset").await.data["reason"], reset.data["reason"]);
+}
+
+/// What pieces make of a text that was told so far.
+fn grown(text: &str, chunk: &Value) -> String {
+    let before = if chunk["seq"] == json!(0) { "" } else { text };
+    format!("{before}{}", chunk["text"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_text_that_is_under_way_when_redis_loses_its_data_is_whole_for_whoever_listens_and_whoever_comes_then() {
+    let redis = Redis::start();
+    let app = App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_OFFLINE_PACE_MS", "50")]);
+    let ada = Person::new(&app, "Ada").await;
+    let mut stream = ada.listen(&[GENERAL]).await;
+    let job = ada.ask(GENERAL, "What can you do?").await;
+    let mut text = String::new();
+    for _ in 0..3 {
+        text = grown(&text, &stream.next_of("ai_chat_chunk").await.data["result"]);
+    }
+    redis.ask::<Answered>(&["FLUSHALL"]);
+    stream.next_of("stream_reset").await;
+    // What the new log has begins with all that was told in the old one.
+    let anew = loop {
+        let chunk = stream.next_of("ai_chat_chunk").await.data["result"].clone();
+        if chunk["restart"] == json!(true) {
+            break chunk;
+        }
+    };
+    assert!(anew["seq"] == json!(0) && anew["text"].as_str().unwrap().starts_with(&text), "{anew}");
+
+    let page = ada.get(&format!("/api/chat/messages?channel={GENERAL}")).await;
+    let shown = &page["streaming"][0];
+    assert_eq!(shown["jobId"], json!(job), "{page}");
+    let mut late = ada.resume(&[GENERAL], page["cursor"].as_str()).await;
+    for (stream, begun) in [(&mut stream, &anew["text"]), (&mut late, &shown["text"])] {
+        let mut text = begun.as_str().unwrap().to_owned();
+        let end = loop {
+            let event = stream.next_logged().await;
+            match event.kind() {
+                "ai_chat_chunk" => text = grown(&text, &event.data["result"]),
+                _ => break event,
+            }
+        };
+        assert_eq!((&end.data["jobId"], &end.data["result"]["content"]), (&json!(job), &json!(text)));
+    }
 }
 
 #[tokio::test]
