@@ -245,6 +245,14 @@ async fn an_acknowledged_message_that_is_not_told_not_kept_or_kept_twice_is_foun
             true
         }))
     };
+    let otherwise = Lie::Answer(Box::new(|request, _, body| {
+        let Some(messages) = page(request, body) else { return false };
+        let reply = messages.iter_mut().find(|message| message["role"] == json!("assistant"));
+        reply.is_some_and(|reply| {
+            reply["content"] = json!("another text");
+            true
+        })
+    }));
     let doubled = Lie::Answer(Box::new(|request, _, body| {
         let Some(messages) = page(request, body) else { return false };
         let mut copy = messages.iter().find(|message| message["role"] == json!("user")).unwrap().clone();
@@ -252,15 +260,30 @@ async fn an_acknowledged_message_that_is_not_told_not_kept_or_kept_twice_is_foun
         messages.push(copy);
         true
     }));
-    all_found(vec![("untold", another_id()), ("lost", another_id()), ("lost", forgotten()), ("phantom", forgotten()), ("doubled", doubled)]).await;
+    all_found(vec![
+        ("untold", another_id()),
+        ("lost", another_id()),
+        ("lost", forgotten()),
+        ("phantom", forgotten()),
+        ("kept otherwise", otherwise),
+        ("doubled", doubled),
+    ])
+    .await;
 }
 
 #[tokio::test]
-async fn a_job_that_never_ends_a_person_who_is_not_there_and_an_answer_that_must_not_be_are_found() {
+async fn a_job_that_never_ends_or_otherwise_than_was_told_a_person_who_is_not_there_and_an_answer_that_must_not_be_are_found() {
     let unfinished = Lie::Answer(Box::new(|request, _, body| {
         let lies = request.starts_with("GET /api/jobs/");
         if lies {
             body["state"] = json!("running");
+        }
+        lies
+    }));
+    let other_end = Lie::Answer(Box::new(|request, _, body| {
+        let lies = request.starts_with("GET /api/jobs/") && body["state"] == json!("completed");
+        if lies {
+            body["state"] = json!("discarded");
         }
         lies
     }));
@@ -280,7 +303,8 @@ async fn a_job_that_never_ends_a_person_who_is_not_there_and_an_answer_that_must
         }
         lies
     }));
-    all_found(vec![("unfinished", unfinished), ("presence", nobody), ("wrong answer: 503 without Retry-After", failure)]).await;
+    all_found(vec![("unfinished", unfinished), ("other end", other_end), ("presence", nobody), ("wrong answer: 503 without Retry-After", failure)])
+        .await;
 }
 
 #[tokio::test]

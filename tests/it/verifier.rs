@@ -290,6 +290,24 @@ fn a_text_that_ends_as_another_one_than_was_told_is_found() {
 }
 
 #[test]
+fn a_message_that_is_kept_otherwise_and_a_job_that_has_ended_otherwise_than_was_told_are_found() {
+    let mut run = plain();
+    let Fact::AiChat { result, .. } = &run.log.last().unwrap().fact else { unreachable!() };
+    let message = result.id;
+    for record in &mut run.records {
+        if let What::Kept { messages, .. } = &mut record.what {
+            messages.iter_mut().find(|(id, _)| *id == message).unwrap().1 = "another text".into();
+        }
+    }
+    run.shows(&Violation::KeptOtherwise { channel: room(), message }, 2);
+
+    let mut run = plain();
+    let job = job_of(&run);
+    run.note(What::Ended { job, state: State::Cancelled });
+    run.shows(&Violation::OtherEnd { job, told: State::Completed, state: State::Cancelled }, 2);
+}
+
+#[test]
 fn an_accepted_job_without_an_end_is_owed_one_unless_a_gap_was_told() {
     let mut run = plain();
     let job = JobId::new();

@@ -16,8 +16,10 @@ pub use self::{shrink::shortest, violation::Violation};
 use super::trace::{Heard, Place, Places, Record, View, What};
 use crate::{
     channel::Channel,
-    event::{Event, Fact, ResetReason},
+    event::{Event, Fact, FinishReason, ResetReason},
+    failure::FailureCode,
     id::{JobId, MessageId},
+    job::State,
 };
 
 /// What the run makes legitimate.
@@ -37,6 +39,30 @@ pub fn violations(trace: &[Record], rules: Rules) -> Vec<Violation> {
         books.enter(record);
     }
     books.close()
+}
+
+/// The state that a job is in by what its terminal event says.
+fn told_state(fact: &Fact) -> Option<State> {
+    match fact {
+        Fact::AiChat { result, .. } => Some(match result.finish_reason {
+            FinishReason::Cancelled => State::Cancelled,
+            FinishReason::Error => State::Discarded,
+            _ => State::Completed,
+        }),
+        Fact::GenerationComplete { .. } => Some(State::Completed),
+        Fact::GenerationFailed { failure, .. } if failure.code == FailureCode::Cancelled => Some(State::Cancelled),
+        Fact::GenerationFailed { .. } => Some(State::Discarded),
+        _ => None,
+    }
+}
+
+/// What a message says, where the event is one.
+fn content(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::Chat { result } => Some(&result.content),
+        Fact::AiChat { result, .. } => Some(&result.content),
+        _ => None,
+    }
 }
 
 /// The job whose terminal event this is.
@@ -62,6 +88,9 @@ struct Books {
     said: Vec<Acknowledged>,
     jobs: Vec<(u64, Channel, JobId)>,
     kept: HashMap<Channel, HashMap<MessageId, String>>,
+    /// How jobs have ended, by their first terminal event and by the queue.
+    told_ends: BTreeMap<JobId, State>,
+    ends: BTreeMap<JobId, State>,
     found: Vec<Violation>,
 }
 
@@ -102,7 +131,8 @@ impl Books {
             What::Fault { loses_log, .. } => self.may_lose |= loses_log,
             What::Kept { channel, messages } => self.keep(channel, messages),
             What::Ended { job, state } if !state.is_final() => self.found.push(Violation::Unfinished { job: *job, state: *state }),
-            What::Ended { .. } | What::Cut { .. } => {}
+            What::Ended { job, state } => drop(self.ends.insert(*job, *state)),
+            What::Cut { .. } => {}
             What::Present { server, channel, said, open } => {
                 if said.iter().collect::<BTreeSet<_>>() != open.iter().collect::<BTreeSet<_>>() {
                     self.found.push(Violation::Presence { server: *server, channel: channel.clone() });
@@ -127,6 +157,9 @@ impl Books {
     fn tell(&mut self, view: View, cursor: &Places, Heard(event): &Heard) {
         let channel = &event.channel;
         self.pass(view, cursor, Some(channel));
+        if let (Some(job), Some(state)) = (ended_job(&event.fact), told_state(&event.fact)) {
+            self.told_ends.entry(job).or_insert(state);
+        }
         let place = cursor.get(channel).copied();
         if let Some(place) = place {
             self.log_event(channel, place, event);
@@ -206,14 +239,21 @@ impl Books {
                 found.push(Violation::Lost { channel: said.channel.clone(), message: said.message });
             }
         }
-        let mut phantoms = BTreeSet::new();
-        for ((channel, _), Heard(event)) in &self.log {
-            let (Some(message), Some(kept)) = (event.fact.message_id(), self.kept.get(channel)) else { continue };
-            let says_nothing = matches!(&event.fact, Fact::AiChat { result, .. } if result.content.is_empty());
-            if !says_nothing && !kept.contains_key(&message) {
-                phantoms.insert((channel.clone(), message));
+        for (job, state) in &self.ends {
+            if let Some(told) = self.told_ends.get(job).filter(|told| *told != state) {
+                found.push(Violation::OtherEnd { job: *job, told: *told, state: *state });
             }
         }
+        let (mut phantoms, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for ((channel, _), Heard(event)) in &self.log {
+            let (Some(message), Some(kept)) = (event.fact.message_id(), self.kept.get(channel)) else { continue };
+            match kept.get(&message) {
+                None => drop(phantoms.insert((channel.clone(), message))),
+                Some(kept) if content(&event.fact) != Some(kept) => drop(others.insert((channel.clone(), message))),
+                Some(_) => {}
+            }
+        }
+        found.extend(others.into_iter().map(|(channel, message)| Violation::KeptOtherwise { channel, message }));
         found.extend(phantoms.into_iter().map(|(channel, message)| Violation::Phantom { channel, message }));
     }
 }

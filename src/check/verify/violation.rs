@@ -34,6 +34,8 @@ pub enum Violation {
     Lost { channel: Channel, message: MessageId },
     /// One request made two messages.
     Doubled { channel: Channel, content: String },
+    /// A message is in history as another one than was told.
+    KeptOtherwise { channel: Channel, message: MessageId },
     /// A message was told that history does not have.
     Phantom { channel: Channel, message: MessageId },
     /// A job had a second terminal event.
@@ -44,6 +46,8 @@ pub enum Violation {
     NoEnd { view: View, channel: Channel, job: JobId },
     /// An accepted job is not at its end in the queue.
     Unfinished { job: JobId, state: State },
+    /// The end of a job that was told is not the one that it has in the queue.
+    OtherEnd { job: JobId, told: State, state: State },
     /// A piece of a text does not follow the one before it.
     BrokenText { view: View, channel: Channel, job: JobId, seq: u32 },
     /// A text ended as another one than its pieces said.
@@ -88,6 +92,9 @@ impl fmt::Display for Violation {
             Self::Untold { view, channel, message } => write!(f, "untold: {view} never had the acknowledged message {message} of {channel}"),
             Self::Lost { channel, message } => write!(f, "lost: the acknowledged message {message} of {channel} is not in history as it was said"),
             Self::Doubled { channel, content } => write!(f, "doubled: one request made two messages in {channel}: {content:?}"),
+            Self::KeptOtherwise { channel, message } => {
+                write!(f, "kept otherwise: {message} of {channel} is in history as another one than was told")
+            }
             Self::Phantom { channel, message } => write!(f, "phantom: {message} was told in {channel} and is not in history"),
             Self::SecondEnd { view, channel, job } => write!(f, "second end: {view} was told two terminal events of job {job} on {channel}"),
             Self::AfterTheEnd { view, channel, job } => {
@@ -95,6 +102,7 @@ impl fmt::Display for Violation {
             }
             Self::NoEnd { view, channel, job } => write!(f, "no end: {view} was told no terminal event of job {job} on {channel}"),
             Self::Unfinished { job, state } => write!(f, "unfinished: the accepted job {job} is {state} at the end"),
+            Self::OtherEnd { job, told, state } => write!(f, "other end: job {job} was told to be {told}, and is {state} at the end"),
             Self::BrokenText { view, channel, job, seq } => {
                 write!(f, "broken text: {view} was told piece {seq} of job {job} on {channel}, which does not follow the one before it")
             }
