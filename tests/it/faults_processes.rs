@@ -222,10 +222,14 @@ async fn a_service_that_is_killed_under_load_has_lost_nothing_that_it_had_acknow
     let acknowledged = RefCell::new(Vec::new());
     let kill = async {
         eventually("it is under load", async || (acknowledged.borrow().len() > 200).then_some(())).await;
+        fleet.redis.signal("STOP");
+        eventually("more is taken than can be told", async || (acknowledged.borrow().len() > 260).then_some(())).await;
         one.kill();
+        fleet.redis.signal("CONT");
     };
     tokio::join!(join_all((0..8).map(|voice| talk(&ada, voice, &acknowledged))), kill);
-    // What the dead one had not told yet, the living one does.
+    // What the dead one had not told yet, it tells in its next life.
+    let _next = one.restart();
     let contents =
         |events: &[Event]| -> Vec<String> { events.iter().filter_map(|event| event.data["result"]["content"].as_str()).map(str::to_owned).collect() };
     let is_told = |events: &[Event]| {

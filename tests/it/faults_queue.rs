@@ -33,9 +33,13 @@ async fn runs(person: &Person, job: &str, attempt: u64) {
 /// All that is told from here to the end of a job.
 async fn to_end(stream: &mut Stream) -> Vec<Event> {
     let mut events = Vec::new();
-    while !events.last().is_some_and(Event::is_terminal) {
-        events.push(stream.next().await);
-    }
+    let read = async {
+        while !events.last().is_some_and(Event::is_terminal) {
+            events.push(stream.try_next().await.expect("the stream has ended"));
+        }
+    };
+    let is_late = timeout(2 * DEADLINE, read).await.is_err();
+    assert!(!is_late, "there is no more than {events:#?}");
     events
 }
 
@@ -111,12 +115,13 @@ async fn a_process_that_is_woken_after_its_own_lease_begins_its_reply_anew_and_e
 async fn a_worker_that_was_given_up_and_does_not_know_it_tells_nothing_once_another_has_begun() {
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();
-    // Its next heartbeat would be ten seconds after its claim, and until then it takes its lease for good.
-    let unaware = [("PERSONA_LEASE_SECONDS", "30"), ("PERSONA_OFFLINE_PACE_MS", "100"), ("PERSONA_WORKER_SLOTS", "1")];
-    let _worker = fleet.worker(&unaware).start();
+    // Its next heartbeat would be ten seconds after its claim, and until then it takes its lease for good. It is so slow that it is
+    // as long until it notes its progress.
+    let settings = |pace| [("PERSONA_LEASE_SECONDS", "30"), ("PERSONA_OFFLINE_PACE_MS", pace), ("PERSONA_WORKER_SLOTS", "1")];
+    let _unaware = fleet.worker(&settings("1000")).start();
     let (ada, mut stream, job, _) = under_way(&service).await;
     assert_eq!(fleet.database.client().await.execute(DEPOSE, &[]).await.unwrap(), 1);
-    let _other = fleet.worker(&unaware).start();
+    let _other = fleet.worker(&settings("100")).start();
     is_whole(&to_end(&mut stream).await);
     is_over(&mut stream, &ada, &job).await;
 }

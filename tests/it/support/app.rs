@@ -12,7 +12,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{DEADLINE, postgres::Database};
+use super::{
+    DEADLINE,
+    postgres::Database,
+    process::{BOUND, spawn},
+};
 
 /// A server, made with settings.
 pub struct Builder {
@@ -24,7 +28,7 @@ pub struct Builder {
     database: Option<Arc<Database>>,
 }
 
-/// A running server. Killed when it is dropped.
+/// A running server. Killed when it is dropped, and with the test.
 pub struct App {
     child: Child,
     /// Where it listens.
@@ -183,7 +187,7 @@ impl Builder {
 
     /// The command that starts it, with no settings but its own.
     pub fn command(&self) -> Command {
-        let mut words = self.through.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_persona")]);
+        let mut words = self.through.iter().map(String::as_str).chain(BOUND).chain([env!("CARGO_BIN_EXE_persona")]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).args(&self.flags).env_clear().env("PERSONA_DATA_DIR", self.data()).envs(self.settings.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -208,7 +212,7 @@ impl Builder {
 
     /// Starts it; where it does not come up, what it said.
     pub fn try_start(self) -> Result<App, String> {
-        let mut child = self.command().spawn().unwrap();
+        let mut child = spawn(self.command());
         let log = Arc::new(Mutex::new(String::new()));
         let (listening, url) = std::sync::mpsc::channel();
         let stdout = child.stdout.take().unwrap();

@@ -15,6 +15,7 @@ pub mod log;
 pub mod person;
 pub mod pgwire;
 pub mod postgres;
+pub mod process;
 pub mod provider;
 pub mod queue;
 pub mod raw;
@@ -22,6 +23,7 @@ pub mod redis;
 pub mod sse;
 pub mod tls;
 pub mod token;
+pub mod unfenced;
 pub mod unreliable;
 
 use std::time::Duration;

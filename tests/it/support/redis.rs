@@ -9,9 +9,9 @@ use std::{
 use redis::{FromRedisValue, Value};
 use tempfile::TempDir;
 
-use super::DEADLINE;
+use super::{DEADLINE, process};
 
-/// A server. Killed, with all it kept, when it is dropped.
+/// A server. Killed, with all it kept, when it is dropped, and with the test.
 pub struct Redis {
     child: Child,
     pub port: u16,
@@ -44,6 +44,11 @@ impl Redis {
     /// Its address.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it answers to a command.
@@ -110,9 +115,10 @@ impl Drop for Redis {
 }
 
 fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+    let mut command = process::bound("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder.path()).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is not installed")
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    process::spawn(command)
 }
 
 /// A port that was free just now, below those that the system gives out by itself.
