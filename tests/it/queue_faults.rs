@@ -9,8 +9,10 @@ use persona_community::{
     store::{Conclusion, PostgresStore, QueueAdmin as _, QueueStore as _, QueueUpkeep as _, Stopping, Then},
     timestamp::Timestamp,
 };
+use tokio::time::timeout;
 
 use crate::support::{
+    DEADLINE, eventually,
     pgwire::{Mishap, Proxy, is_commit},
     postgres::{Database, config},
     queue::{LATER, LEASE, end, id, ids, noop, retry},
@@ -70,6 +72,26 @@ async fn what_was_enqueued_is_there_once() {
         rough.proxy.calm();
         let claimed: HashSet<_> = rough.claim(worker, 9).await.iter().map(|fence| fence.job).collect();
         assert_eq!(claimed, jobs.iter().map(|job| job.id).collect(), "{mishap:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_in_the_middle_of_a_claim_soon_keeps_nobody_from_its_jobs() {
+    let (rough, hangs, other) = (Rough::open().await, WorkerId::new(), WorkerId::new());
+    rough.add(3).await;
+    rough.spoil_commit(Mishap::Delay(Duration::from_mins(1)));
+    let direct = rough.database.store().await;
+    let claimed = async {
+        eventually("it hangs", async || (rough.proxy.mishaps() == 1).then_some(())).await;
+        eventually("another gets them", async || {
+            let jobs = direct.claim(other, 9, LEASE).await.map_or(0, |batch| batch.jobs.len());
+            (jobs > 0).then_some(jobs)
+        })
+        .await
+    };
+    tokio::select! {
+        _ = rough.claim(hangs, 9) => panic!("it was to hang"),
+        claimed = timeout(DEADLINE / 2, claimed) => assert_eq!(claimed.expect("they are kept from it for long"), 3),
     }
 }
 

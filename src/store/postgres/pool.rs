@@ -172,10 +172,11 @@ impl Connector {
             (Isolation::ReadCommitted, _) | (Isolation::OfEngine, Engine::Postgres) => "read committed",
         };
         let millis = self.timeout.as_millis();
+        // Who is stopped in the middle of a transaction keeps others from what it has locked for no longer than this.
+        let idle = (millis / 4).max(1_000);
         let settings = format!(
             "set default_transaction_isolation = '{isolation}'; set statement_timeout = {millis}; set lock_timeout = {millis}; \
-             set idle_in_transaction_session_timeout = {}",
-            2 * millis
+             set idle_in_transaction_session_timeout = {idle}"
         );
         connection.batch_execute(&settings).await?;
         if engine == Engine::Postgres {
