@@ -19,12 +19,13 @@ use crate::{
 };
 
 /// Functions of both engines.
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 16] = [
     "any",
     "clock_timestamp",
     "coalesce",
     "count",
     "extract",
+    "generate_series",
     "greatest",
     "jsonb_build_array",
     "jsonb_build_object",
