@@ -1,12 +1,15 @@
 //! The floor: a server that is nothing but a loop of `send()`, as cheap as telling one event to one socket can be.
 //!
-//! Takes the requests that the load sends to the real server, and gives frames of the same size. Refuses all else: no
-//! cursors, no limits, no way to be gone, and no care for a reader who does not read.
+//! Takes the requests that the load sends to the real server, and gives frames of the same size. With a journal it makes each
+//! message durable first, as the real server does, by one write and one flush: what remains between the two is the telling.
+//! Refuses all else: no cursors, no limits, no way to be gone, and no care for a reader who does not read.
 
 use std::{
     collections::HashMap,
+    fs::File,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -35,8 +38,9 @@ enum Told {
 }
 
 /// Serves, with so many threads that send, until it is killed.
-pub fn run(threads: usize) -> Result<()> {
+pub fn run(threads: usize, journal: Option<&Path>) -> Result<()> {
     crate::server::raise_descriptor_limit();
+    let journal = journal.map(|path| File::options().create(true).append(true).open(path)).transpose()?.map(Arc::new);
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
     listener.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     listener.listen(8192)?;
@@ -57,8 +61,8 @@ pub fn run(threads: usize) -> Result<()> {
         if first.starts_with(b"GET ") {
             join(socket, &first[..read], &senders[index % threads])?;
         } else {
-            let first = first[..read].to_vec();
-            thread::spawn(move || take_messages(socket, first, &senders));
+            let (first, journal) = (first[..read].to_vec(), journal.clone());
+            thread::spawn(move || take_messages(socket, first, journal.as_deref(), &senders));
         }
     }
     Ok(())
@@ -70,7 +74,7 @@ fn join(mut socket: TcpStream, request: &[u8], sender: &Sender<Told>) -> Result<
     Ok(sender.send(Told::Join(room, socket))?)
 }
 
-fn take_messages(mut socket: TcpStream, mut request: Vec<u8>, senders: &[Sender<Told>]) -> Result<()> {
+fn take_messages(mut socket: TcpStream, mut request: Vec<u8>, journal: Option<&File>, senders: &[Sender<Told>]) -> Result<()> {
     let mut buffer = [0; 16 * 1024];
     loop {
         while !request.ends_with(b"}") {
@@ -84,6 +88,10 @@ fn take_messages(mut socket: TcpStream, mut request: Vec<u8>, senders: &[Sender<
         let (room, content) = (text(r#""channel":""#)?, text(r#""content":""#)?);
         let frame = format!("id: AQHInf6SLaUXVAIAAAAAAAAAAG1YM35wzgAA\ndata: {}\n\n", dialect::event(&room, &content));
         let chunk: Arc<[u8]> = format!("{:06x}\r\n{frame}\r\n", frame.len()).into_bytes().into();
+        if let Some(mut journal) = journal {
+            journal.write_all(&chunk)?;
+            journal.sync_data()?;
+        }
         for sender in senders {
             sender.send(Told::Publish(room.clone(), chunk.clone()))?;
         }

@@ -1,10 +1,11 @@
 //! `persona bench hub`: what it costs to tell a message to many streams, and how long it takes.
 //!
 //! A bare loop of `send()` is given the same load first, so that every figure has its floor, from the same machine in the same
-//! minute.
+//! minute. The latency of a message has its way to the disk in it, so there is a second floor that takes this way too.
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use clap::{
     builder::{RangedU64ValueParser, TypedValueParser as _},
 };
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::{
     Common,
@@ -30,6 +32,8 @@ use super::{
 
 /// How long the streams are left alone before their memory is looked at: presence is told by then.
 const IDLE: Duration = Duration::from_secs(3);
+/// How often memory is looked at while messages are told.
+const SAMPLES: u32 = 8;
 /// How long those who are gone may take to be noticed.
 const NOTICED: Duration = Duration::from_mins(1);
 
@@ -104,9 +108,10 @@ struct Figures {
     resident_kib_ready: u64,
     resident_kib_idle: u64,
     resident_kib_after: u64,
-    /// When all have come back for the first time, and for the last.
-    resident_kib_returned: u64,
-    resident_kib_returned_last: u64,
+    /// While messages are told: at the end of each eighth of that time.
+    resident_kib_told: Vec<u64>,
+    /// Each time that all have come back.
+    resident_kib_returned: Vec<u64>,
     resident_kib_gone: u64,
     resident_bytes_per_stream: u64,
     #[serde(skip)]
@@ -136,6 +141,9 @@ struct Outcome {
     figures: Figures,
     floor: Option<Figures>,
     to_floor: Option<Ratios>,
+    /// The floor that makes each message durable before it is told.
+    durable_floor: Option<Figures>,
+    to_durable_floor: Option<Ratios>,
 }
 
 /// Measures the hub.
@@ -147,11 +155,14 @@ pub async fn run(options: Options) -> Result<()> {
         let server = server.address;
         streams::Plan { server, beside: None, dialect, streams, users, rooms, rooms_each, rate, burst, seconds, bytes, comebacks }
     };
-    let mut floor = None;
+    let (mut floor, mut durable_floor) = (None, None);
     if !no_floor && rooms_each == 1 && server.is_none() {
         let bare = Server::bare(&common).await?;
-        let plan = streams::Plan { comebacks: 1, ..plan(&bare, Dialect::Bare) };
-        floor = Some(measure(&bare, plan).await?);
+        let plan = |server: &Server| streams::Plan { comebacks: 1, ..plan(server, Dialect::Bare) };
+        floor = Some(measure(&bare, plan(&bare)).await?);
+        drop(bare);
+        let durable = Server::durable_bare(&common).await?;
+        durable_floor = Some(measure(&durable, plan(&durable)).await?);
     }
     let figures = match server {
         Some(address) => {
@@ -163,12 +174,26 @@ pub async fn run(options: Options) -> Result<()> {
             measure(&own, plan(&own, Dialect::Persona)).await?
         }
     };
-    let to_floor = floor.as_ref().map(|floor| figures.to(floor));
-    let http_threads = common.http_threads;
-    let outcome =
-        Outcome { benchmark: "hub", streams, users, rooms, rooms_each, rate, burst, content_bytes: bytes, http_threads, figures, floor, to_floor };
+    let outcome = Outcome {
+        benchmark: "hub",
+        streams,
+        users,
+        rooms,
+        rooms_each,
+        rate,
+        burst,
+        content_bytes: bytes,
+        http_threads: common.http_threads,
+        to_floor: floor.as_ref().map(|floor| figures.to(floor)),
+        floor,
+        to_durable_floor: durable_floor.as_ref().map(|floor| figures.to(floor)),
+        durable_floor,
+        figures,
+    };
     report::print(common.json, &outcome, &outcome.rows())?;
-    for Figures { delivered: Delivered { missed, duplicates, .. }, .. } in outcome.floor.iter().chain([&outcome.figures]) {
+    for Figures { delivered: Delivered { missed, duplicates, .. }, .. } in
+        outcome.floor.iter().chain(&outcome.durable_floor).chain([&outcome.figures])
+    {
         ensure!(missed + duplicates == 0, "the figures are void: {missed} deliveries were missed and {duplicates} came twice");
     }
     Ok(())
@@ -184,17 +209,17 @@ async fn measure(server: &Server, plan: streams::Plan) -> Result<Figures> {
     let resident_kib_idle = server.resident_kib()?;
 
     let before = (server.cpu()?, load.cpu()?);
-    let delivered: Delivered = load.stage().await?;
+    let (delivered, resident_kib_told) = sampled(server, plan.seconds, load.stage::<Delivered>()).await?;
     let (cpu, load_cpu) = (server.cpu()? - before.0, load.cpu()? - before.1);
     let resident_kib_after = server.resident_kib()?;
     let reads_before = log_reads(server, plan.dialect).await?;
     let Opened { ready_seconds: return_seconds } = load.stage().await?;
     let reads = log_reads(server, plan.dialect).await?.zip(reads_before).map(|(after, before)| after - before);
-    let resident_kib_returned = server.resident_kib()?;
+    let mut resident_kib_returned = vec![server.resident_kib()?];
     for _ in 1..plan.comebacks {
         let Opened { .. } = load.stage().await?;
+        resident_kib_returned.push(server.resident_kib()?);
     }
-    let resident_kib_returned_last = server.resident_kib()?;
     let Done {} = load.stage().await?;
     let noticed_seconds = if plan.dialect == Dialect::Persona { Some(all_noticed(server).await?) } else { None };
     Ok(Figures {
@@ -212,12 +237,23 @@ async fn measure(server: &Server, plan: streams::Plan) -> Result<Figures> {
         resident_kib_ready,
         resident_kib_idle,
         resident_kib_after,
+        resident_kib_told,
         resident_kib_returned,
-        resident_kib_returned_last,
         resident_kib_gone: server.resident_kib()?,
         resident_bytes_per_stream: resident_kib_idle.saturating_sub(resident_kib_before) * 1024 / plan.streams as u64,
         cpu: Some(cpu),
     })
+}
+
+/// Does `work`, and looks at the server's memory meanwhile.
+async fn sampled<T>(server: &Server, seconds: u32, work: impl Future<Output = Result<T>>) -> Result<(T, Vec<u64>)> {
+    let (mut work, mut samples) = (pin!(work), Vec::new());
+    loop {
+        match timeout(Duration::from_secs(seconds.into()) / SAMPLES, &mut work).await {
+            Ok(done) => return Ok((done?, samples)),
+            Err(_) => samples.push(server.resident_kib()?),
+        }
+    }
 }
 
 /// How often this server's hub has asked the log, where it is this server.
@@ -261,29 +297,34 @@ impl Figures {
             (
                 "server memory",
                 format!(
-                    "{} KiB before, {} when ready, {} idle, {} after, {} when all are back, {} for the last time, {} when all are gone",
-                    self.resident_kib_before,
-                    self.resident_kib_ready,
-                    self.resident_kib_idle,
-                    self.resident_kib_after,
-                    self.resident_kib_returned,
-                    self.resident_kib_returned_last,
-                    self.resident_kib_gone
+                    "{} KiB before, {} when ready, {} idle, {} after, {} when all are gone",
+                    self.resident_kib_before, self.resident_kib_ready, self.resident_kib_idle, self.resident_kib_after, self.resident_kib_gone
                 ),
             ),
+            ("while messages are told", format!("{} KiB", listed(&self.resident_kib_told))),
+            ("each time all are back", format!("{} KiB", listed(&self.resident_kib_returned))),
             ("server memory a stream", format!("{} bytes", self.resident_bytes_per_stream)),
         ]
     }
 }
 
+/// At most so many of a series are shown.
+const SHOWN: usize = 12;
+
+fn listed(series: &[u64]) -> String {
+    let step = series.len().div_ceil(SHOWN).max(1);
+    let shown = series.iter().enumerate().filter(|(index, _)| index % step == 0 || index + 1 == series.len());
+    shown.map(|(_, kib)| kib.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl Outcome {
     fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = self.figures.rows();
-        if let (Some(floor), Some(Ratios { cpu, latency_p50, latency_p99 })) = (&self.floor, &self.to_floor) {
-            rows.push(("", String::new()));
-            rows.push(("a bare send() loop", String::new()));
+        let floors = [("a bare send() loop", &self.floor, &self.to_floor), ("one with a flush", &self.durable_floor, &self.to_durable_floor)];
+        for (name, floor, ratios) in floors {
+            let (Some(floor), Some(Ratios { cpu, latency_p50, latency_p99 })) = (floor, ratios) else { continue };
+            rows.extend([("", String::new()), (name, String::new())]);
             rows.extend(floor.rows());
-            rows.push(("", String::new()));
             rows.push(("as multiples of it", format!("CPU {cpu}, p50 {latency_p50}, p99 {latency_p99}")));
         }
         rows

@@ -23,6 +23,8 @@ mod redis;
 mod report;
 mod server;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use tokio::{
@@ -56,6 +58,8 @@ pub enum Bench {
     Bare {
         /// Threads that send
         threads: usize,
+        /// A file in which each message is made durable first
+        journal: Option<PathBuf>,
     },
     /// The process that makes the load of the others
     #[command(hide = true)]
@@ -73,7 +77,7 @@ struct Common {
     http_threads: usize,
     /// Where the server's data folder is made for the time of the run; on a disk, or durability costs nothing
     #[arg(long, default_value = "/var/tmp", value_name = "FOLDER")]
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     /// Print the figures as one JSON object
     #[arg(long)]
     json: bool,
@@ -95,7 +99,7 @@ impl Bench {
             Self::Redis(options) => runtime.block_on(unless_stopped(redis::run(options))),
             Self::Queue(options) => LocalSet::new().block_on(&runtime, unless_stopped(queue::run(options))),
             Self::QueueWorker { slots } => LocalSet::new().block_on(&runtime, unless_stopped(queue::work(slots))),
-            Self::Bare { threads } => bare::run(threads),
+            Self::Bare { threads, journal } => bare::run(threads, journal.as_deref()),
             Self::Load { plan } => runtime.block_on(load::run(&plan)),
         }
     }

@@ -70,6 +70,14 @@ impl Server {
         Self::of(Process::start(&["bench", "bare", &common.http_threads.to_string()], &[])?, None).await
     }
 
+    /// Starts such a loop that makes each message durable before.
+    pub async fn durable_bare(common: &Common) -> Result<Self> {
+        let folder = Folder::make(&common.folder)?;
+        let journal = folder.0.join("journal");
+        let journal = journal.to_str().context("the folder's name is not UTF-8")?;
+        Self::of(Process::start(&["bench", "bare", &common.http_threads.to_string(), journal], &[])?, Some(folder)).await
+    }
+
     /// One that runs already, in these processes.
     pub fn running(address: SocketAddr, ids: Vec<u32>) -> Self {
         Self { ids, address, _process: None, _folder: None }
@@ -105,7 +113,7 @@ impl Server {
     }
 
     async fn metrics(&self) -> Result<String> {
-        let mut client = Client::connect(self.address, 0).await?;
+        let mut client = Client::connect(self.address).await?;
         let status = client.ask(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n").await?;
         ensure!(status == 200, "the server tells no figures: {status}");
         Ok(client.answer())

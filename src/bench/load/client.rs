@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,18 +17,21 @@ use tokio::{
 use super::http::{Part, Reader};
 
 /// So many connections come from one address: it has some 28,000 ports, and those of connections that are gone are not free
-/// for a minute.
+/// for a minute. Long before none is left, finding one takes the kernel so long that nothing else gets done.
 const AN_ADDRESS: usize = 2_000;
 /// So many connections sign users in at once.
 const SIGNING_IN: usize = 16;
 
-/// A socket to the server: the `index`-th, which says from where.
-pub async fn connect(server: SocketAddr, index: usize) -> Result<TcpStream> {
+/// A socket to the server.
+pub async fn connect(server: SocketAddr) -> Result<TcpStream> {
+    /// How many there have been.
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+
     let socket = TcpSocket::new_v4()?;
-    let third = u8::try_from(index / AN_ADDRESS).context("there are no loopback addresses for so many connections")?;
+    let address = MADE.fetch_add(1, Ordering::Relaxed) / AN_ADDRESS;
     // The next run has addresses of its own.
-    let second = (1 + std::process::id() % 250) as u8;
-    socket.bind((Ipv4Addr::new(127, second, third, 1), 0).into()).context("no port is left")?;
+    let second = (1 + (std::process::id() as usize + address / 256) % 250) as u8;
+    socket.bind((Ipv4Addr::new(127, second, (address % 256) as u8, 1), 0).into()).context("no port is left")?;
     let stream = socket.connect(server).await.context("the server takes no connection")?;
     stream.set_nodelay(true)?;
     Ok(stream)
@@ -43,9 +47,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client whose connection is the `index`-th.
-    pub async fn connect(server: SocketAddr, index: usize) -> Result<Self> {
-        Ok(Self { socket: connect(server, index).await?, reader: Reader::default(), buffer: vec![0; 16 * 1024], body: Vec::new() })
+    /// A client that has asked nothing yet.
+    pub async fn connect(server: SocketAddr) -> Result<Self> {
+        Ok(Self { socket: connect(server).await?, reader: Reader::default(), buffer: vec![0; 16 * 1024], body: Vec::new() })
     }
 
     /// Sends a request and gives the status of its answer.
@@ -93,7 +97,7 @@ impl Client {
 /// The tokens of new guests.
 pub async fn sign_in(server: SocketAddr, count: usize) -> Result<Vec<String>> {
     let lane = async |index| {
-        let mut client = Client::connect(server, index).await?;
+        let mut client = Client::connect(server).await?;
         let mut tokens = Vec::new();
         for _ in (index..count).step_by(SIGNING_IN) {
             tokens.push(client.sign_in().await?);

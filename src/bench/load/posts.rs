@@ -68,7 +68,7 @@ pub async fn run(plan: Plan) -> Result<()> {
     let mut speakers = Vec::new();
     stage(async {
         for (index, token) in client::sign_in(plan.server, plan.connections).await?.into_iter().enumerate() {
-            let client = Client::connect(plan.server, index).await?;
+            let client = Client::connect(plan.server).await?;
             let room = room(index, plan.rooms);
             speakers.push(Speaker { client, token, room, latency: Histogram::default(), acknowledged: Vec::new() });
         }

@@ -11,11 +11,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{self, Poll, ready},
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -115,9 +115,9 @@ pub async fn run(plan: Plan) -> Result<()> {
         done = stage(talk(plan, &shared.tally, &speakers)) => done?,
     }
     shared.opening.add_permits(plan.streams);
-    for _ in 0..plan.comebacks {
+    for comeback in 1..=plan.comebacks {
         let ids = cut(&shared, &mut readers).await?;
-        stage(open(plan, &shared, ids, &mut readers)).await?;
+        stage(open(plan, &shared, ids, &mut readers)).await.with_context(|| format!("when all came back for the {comeback}. time"))?;
     }
     stage(async {
         cut(&shared, &mut readers).await?;
@@ -127,7 +127,7 @@ pub async fn run(plan: Plan) -> Result<()> {
 }
 
 async fn make_rooms(plan: Plan) -> Result<()> {
-    let mut client = Client::connect(plan.server, 0).await?;
+    let mut client = Client::connect(plan.server).await?;
     for request in (0..plan.rooms).filter_map(|index| plan.dialect.make_room(&room(index, plan.rooms))) {
         let status = client.ask(request.as_bytes()).await?;
         ensure!((200..300).contains(&status), "a room is answered with {status}: {}", client.answer());
@@ -191,7 +191,7 @@ async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered>
     let began = Instant::now();
     let burst = u64::from(plan.burst);
     let speak = async |(index, token): (usize, &String)| {
-        let mut client = Client::connect(plan.server, index).await?;
+        let mut client = Client::connect(plan.server).await?;
         for number in (index as u64..u64::from(plan.rate) * u64::from(plan.seconds)).step_by(tokens.len()) {
             let due = number / burst * burst;
             sleep_until((began + Duration::from_secs_f64(due as f64 / f64::from(plan.rate))).into()).await;
@@ -208,14 +208,14 @@ async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered>
 impl Reader {
     async fn open(plan: Plan, index: usize, token: &str, last_id: &str) -> Result<Self> {
         let server = plan.beside.filter(|_| index % 2 == 1).unwrap_or(plan.server);
-        let mut socket = client::connect(server, index).await?;
+        let mut socket = client::connect(server).await?;
         let request = plan.dialect.stream(token, index, plan.rooms, plan.rooms_each, last_id);
         socket.write_all(request.as_bytes()).await?;
         Ok(Self { socket, stream: Stream::new(plan.dialect), seen: Seen::default(), is_ready: false })
     }
 
     /// Reads once, and counts what has come.
-    fn poll(&mut self, cx: &mut Context<'_>, plan: Plan, shared: &Shared) -> Poll<Result<()>> {
+    fn poll(&mut self, cx: &mut task::Context<'_>, plan: Plan, shared: &Shared) -> Poll<Result<()>> {
         let Self { socket, stream, seen, is_ready } = self;
         let mut buffer = shared.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
