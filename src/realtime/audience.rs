@@ -4,12 +4,10 @@
 //! and each connection knows where it stands, so that leaving costs the same in a room of ten and of ten thousand. Refuses to
 //! know connections: they are numbers here.
 
-use std::collections::HashMap;
-
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::{cursor::Key, news::News};
+use super::{cursor::Key, index::Index, news::News};
 use crate::{channel::Channel, log::Position};
 
 /// A live room, as the registry numbers them.
@@ -23,8 +21,8 @@ pub struct Audience {
     /// The newest place that the members were told.
     head: Position,
     members: SmallVec<[Member; 2]>,
-    /// What waits for the end of this turn.
-    pub pending: Vec<News>,
+    /// Where what it has to tell at the end of this turn stands in its host's list; [`u32::MAX`] where it has nothing.
+    pub told_at: u32,
 }
 
 /// One of a room's members.
@@ -58,14 +56,14 @@ impl Place {
 #[derive(Default)]
 pub struct Audiences {
     all: Slab<Audience>,
-    of_room: HashMap<RoomKey, u32>,
+    of_room: Index,
 }
 
 impl Audiences {
     /// The number of the room's audience, where it has one here.
     #[must_use]
     pub fn of_room(&self, room: RoomKey) -> Option<usize> {
-        self.of_room.get(&room).map(|index| *index as usize)
+        self.of_room.find(&room, |index| &self.all[index as usize].room).map(|index| index as usize)
     }
 
     /// One of them.
@@ -88,13 +86,15 @@ impl Audiences {
 
     /// A new member of `room`, which is at `head`.
     pub fn enter(&mut self, room: RoomKey, channel: Channel, head: Position, member: Member) -> Place {
-        let index = *self.of_room.entry(room).or_insert_with(|| {
+        let index = self.of_room(room).unwrap_or_else(|| {
             let key = Key::of(&channel);
-            self.all.insert(Audience { room, channel, key, head, members: SmallVec::new(), pending: Vec::new() }) as u32
+            let index = self.all.insert(Audience { room, told_at: u32::MAX, channel, key, head, members: SmallVec::new() });
+            self.of_room.insert(index as u32, |index| &self.all[index as usize].room);
+            index
         });
-        let members = &mut self.all[index as usize].members;
+        let members = &mut self.all[index].members;
         members.push(member);
-        Place { audience: index, member: members.len() as u32 - 1 }
+        Place { audience: index as u32, member: members.len() as u32 - 1 }
     }
 
     /// Takes a member out. Gives the member that stands in its place now, and where that is; and whether anybody is left.
@@ -105,7 +105,7 @@ impl Audiences {
         let moved = audience.members.get(place.member as usize).map(|moved| (*moved, place));
         if audience.members.is_empty() {
             let audience = self.all.remove(index);
-            self.of_room.remove(&audience.room);
+            self.of_room.remove(index as u32, &audience.room);
         }
         moved
     }

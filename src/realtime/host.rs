@@ -112,8 +112,8 @@ pub struct Host {
     connections: Slab<Connection>,
     generations: u32,
     audiences: Audiences,
-    /// The audiences that have something to be told.
-    dirty: Vec<RoomKey>,
+    /// What is to be told at the end of this turn, room by room.
+    told: Vec<(RoomKey, Vec<News>)>,
     wheel: Wheel,
     _vital: Vital,
 }
@@ -130,7 +130,7 @@ impl Host {
             connections: Slab::new(),
             generations: 0,
             audiences: Audiences::default(),
-            dirty: Vec::new(),
+            told: Vec::new(),
             wheel: Wheel::new(Instant::now()),
             _vital: Vital("host of a thread"),
         }
@@ -186,8 +186,14 @@ impl Host {
     /// Tells every member of a room what has gathered.
     fn flush(&mut self, room: RoomKey) {
         let Some(index) = self.audiences.of_room(room) else { return };
-        let news = self.audiences.get_mut(index).map(|audience| std::mem::take(&mut audience.pending)).unwrap_or_default();
-        for batch in batches(&news) {
+        let told_at = self.audiences.get(index).map_or(u32::MAX, |audience| audience.told_at);
+        let Some((_, news)) = self.told.get_mut(told_at as usize) else { return };
+        let news = std::mem::take(news);
+        self.deliver_all(index, &news);
+    }
+
+    fn deliver_all(&mut self, index: usize, news: &[News]) {
+        for batch in batches(news) {
             self.deliver(index, batch);
         }
     }
@@ -307,13 +313,14 @@ impl Handler<Tell> for Host {
 
     fn handle(&mut self, Tell { room, news }: Tell, ctx: &mut Context<Self>) {
         let Some(audience) = self.audiences.of_room(room).and_then(|index| self.audiences.get_mut(index)) else { return };
-        if audience.pending.is_empty() {
-            if self.dirty.is_empty() {
-                ctx.notify(Flush);
-            }
-            self.dirty.push(room);
+        if let Some((_, gathered)) = self.told.get_mut(audience.told_at as usize) {
+            return gathered.push(news);
         }
-        audience.pending.push(news);
+        if self.told.is_empty() {
+            ctx.notify(Flush);
+        }
+        audience.told_at = self.told.len() as u32;
+        self.told.push((room, vec![news]));
     }
 }
 
@@ -321,8 +328,12 @@ impl Handler<Flush> for Host {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
-        for room in std::mem::take(&mut self.dirty) {
-            self.flush(room);
+        for (at, (room, news)) in (0..).zip(std::mem::take(&mut self.told)) {
+            let Some(index) = self.audiences.of_room(room) else { continue };
+            // All who were to be told may be gone, and others come who know it.
+            let Some(audience) = self.audiences.get_mut(index).filter(|audience| audience.told_at == at) else { continue };
+            audience.told_at = u32::MAX;
+            self.deliver_all(index, &news);
         }
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
 //! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
-//! [`elsewhere`], [`people`], [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
+//! [`elsewhere`], [`index`], [`people`], [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
 
 pub mod audience;
 pub mod behind;
@@ -22,6 +22,7 @@ pub mod cursor;
 pub mod elsewhere;
 pub mod frame;
 pub mod host;
+pub mod index;
 pub mod limits;
 pub mod metrics;
 pub mod news;

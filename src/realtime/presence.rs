@@ -36,69 +36,100 @@ const SLOWEST: Duration = Duration::from_secs(5);
 /// In between, a room's people together are told so much a second.
 const TOLD_A_SECOND: u32 = 4_000;
 
-/// Everybody in one room.
-#[derive(Debug)]
+/// Everybody in one room. Small while nothing changes: of rooms with one or two people there are very many.
+#[derive(Debug, Default)]
 pub struct Attendance {
-    grace: Duration,
     people: People,
+    /// How many the room was told are there.
+    told: u32,
+    /// What is under way, where something is.
+    unrest: Option<Box<Unrest>>,
+    /// The snapshot for newcomers, encoded, as long as it holds.
+    greeting: Option<Box<Bytes>>,
+    elsewhere: Option<Box<Elsewhere>>,
+}
+
+/// What has changed and is not all told yet, or was a moment ago.
+#[derive(Debug, Default)]
+struct Unrest {
     /// Those with no stream left and when their grace ends, soonest first.
     leaving: VecDeque<(Instant, UserId)>,
     /// Those of whom something may be to tell.
     untold: Vec<UserId>,
-    /// How many the room was told are there.
-    told: usize,
+    /// Those of whom something may be to say to other processes.
+    unsaid: Vec<UserId>,
     /// When the newest frames were told, in no order.
     frames: [Option<Instant>; FRAMES_A_SECOND],
     /// After a summary, and in a large room after any frame, the next one waits for this.
     not_before: Option<Instant>,
-    /// The snapshot for newcomers, encoded, as long as it holds.
-    greeting: Option<Bytes>,
-    /// Those of whom something may be to say to other processes.
-    unsaid: Vec<UserId>,
-    elsewhere: Option<Box<Elsewhere>>,
+}
+
+impl Unrest {
+    /// How many frames may be told now.
+    fn free(&mut self, now: Instant) -> usize {
+        for told in &mut self.frames {
+            told.take_if(|told| now.duration_since(*told) >= SECOND);
+        }
+        self.frames.iter().filter(|told| told.is_none()).count()
+    }
+
+    /// So many frames are told now.
+    fn told(&mut self, frames: usize, not_before: Option<Instant>, now: Instant) {
+        self.not_before = not_before;
+        self.frames.iter_mut().filter(|told| told.is_none()).take(frames).for_each(|told| *told = Some(now));
+    }
+
+    /// When there is something to tell, or, where nothing is, when all this may be forgotten.
+    fn next_due(&self) -> Option<Instant> {
+        let grace = self.leaving.front().map(|(until, _)| *until);
+        if self.untold.is_empty() {
+            return grace.or_else(|| self.settles());
+        }
+        let is_full = self.frames.iter().all(Option::is_some);
+        let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
+        let frame = oldest.max(self.not_before).unwrap_or_else(Instant::now);
+        Some(grace.map_or(frame, |grace| grace.min(frame)))
+    }
+
+    /// When what was told no longer matters.
+    fn settles(&self) -> Option<Instant> {
+        let frames = self.frames.iter().flatten().max().map(|told| *told + SECOND);
+        frames.max(self.not_before)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.leaving.is_empty() && self.untold.is_empty() && self.unsaid.is_empty() && self.settles().is_none_or(|settles| settles <= now)
+    }
 }
 
 impl Attendance {
-    /// An empty room whose users may be away for `grace` without leaving.
-    #[must_use]
-    pub fn new(grace: Duration) -> Self {
-        Self {
-            grace,
-            people: People::default(),
-            leaving: VecDeque::new(),
-            untold: Vec::new(),
-            told: 0,
-            frames: [None; FRAMES_A_SECOND],
-            not_before: None,
-            greeting: None,
-            unsaid: Vec::new(),
-            elsewhere: None,
-        }
-    }
-
     /// One more stream of `person`.
     pub fn join(&mut self, person: &Arc<Person>) {
         let attendee = self.attendee(person);
         attendee.streams += 1;
         attendee.until = None;
         if !attendee.said {
-            self.unsaid.push(person.user_id.clone());
+            self.unrest().unsaid.push(person.user_id.clone());
         }
     }
 
-    fn attendee(&mut self, person: &Arc<Person>) -> &mut Attendee {
-        let untold = &mut self.untold;
-        self.people.get_or_insert(person, || untold.push(person.user_id.clone()))
+    fn unrest(&mut self) -> &mut Unrest {
+        self.unrest.get_or_insert_default()
     }
 
-    /// One stream of `user` less.
-    pub fn leave(&mut self, user: &UserId, now: Instant) {
+    fn attendee(&mut self, person: &Arc<Person>) -> &mut Attendee {
+        let unrest = &mut self.unrest;
+        self.people.get_or_insert(person, || unrest.get_or_insert_default().untold.push(person.user_id.clone()))
+    }
+
+    /// One stream of `user` less, who may be away for `grace` without leaving.
+    pub fn leave(&mut self, user: &UserId, grace: Duration, now: Instant) {
         let Some(attendee) = self.people.get_mut(user) else { return };
         attendee.streams = attendee.streams.saturating_sub(1);
         if attendee.streams == 0 {
-            let until = now + self.grace;
+            let until = now + grace;
             attendee.until = Some(until);
-            self.leaving.push_back((until, user.clone()));
+            self.unrest().leaving.push_back((until, user.clone()));
         }
     }
 
@@ -111,7 +142,7 @@ impl Attendance {
     /// Whether nobody is here, not even in their grace, though somebody may be elsewhere. To be asked where no stream is left.
     #[must_use]
     pub fn is_left(&self) -> bool {
-        self.leaving.is_empty() && self.unsaid.is_empty()
+        self.unrest.as_ref().is_none_or(|unrest| unrest.leaving.is_empty() && unrest.unsaid.is_empty())
     }
 
     /// Takes what other processes say of who is there. Says whether they must be asked for everybody.
@@ -146,14 +177,16 @@ impl Attendance {
         for user in less {
             if let Some(attendee) = self.people.get_mut(&user) {
                 attendee.elsewhere = attendee.elsewhere.saturating_sub(1);
-                self.untold.push(user);
+                self.unrest().untold.push(user);
             }
         }
     }
 
     /// Everybody who is here, to be said to other processes.
     pub fn say_everybody(&mut self, now: Instant) -> Said {
-        self.unsaid.clear();
+        if let Some(unrest) = &mut self.unrest {
+            unrest.unsaid.clear();
+        }
         let here = self.people.iter_mut().filter(|attendee| attendee.is_here(now));
         let say = |attendee: &mut Attendee| {
             attendee.said = true;
@@ -166,7 +199,7 @@ impl Attendance {
     pub fn say(&mut self, now: Instant) -> Option<Said> {
         self.end_graces(now);
         let (mut joined, mut left) = (Vec::new(), Vec::new());
-        for user in std::mem::take(&mut self.unsaid) {
+        for user in self.unrest.as_mut().map(|unrest| std::mem::take(&mut unrest.unsaid)).unwrap_or_default() {
             let Some(attendee) = self.people.get_mut(&user) else { continue };
             let is_here = attendee.is_here(now);
             match (std::mem::replace(&mut attendee.said, is_here), is_here) {
@@ -182,18 +215,18 @@ impl Attendance {
     #[must_use]
     pub fn snapshot(&self) -> Presence {
         let told = self.people.iter().filter(|attendee| attendee.told);
-        Presence::Snapshot { count: self.told, users: told.take(NAMED).map(|attendee| Person::clone(&attendee.person)).collect() }
+        Presence::Snapshot { count: self.told as usize, users: told.take(NAMED).map(|attendee| Person::clone(&attendee.person)).collect() }
     }
 
     /// The snapshot, encoded by `encode`, or as it was encoded before where nothing has changed. Among few, it is not kept.
     pub fn greeting(&mut self, encode: impl FnOnce(Presence) -> Bytes) -> Bytes {
-        if self.told <= FEW {
+        if self.told as usize <= FEW {
             return encode(self.snapshot());
         }
         if self.greeting.is_none() {
-            self.greeting = Some(encode(self.snapshot()));
+            self.greeting = Some(Box::new(encode(self.snapshot())));
         }
-        self.greeting.clone().unwrap_or_default()
+        self.greeting.as_deref().cloned().unwrap_or_default()
     }
 
     /// The frames that are due.
@@ -201,14 +234,14 @@ impl Attendance {
         self.end_graces(now);
         let gone = self.elsewhere.as_mut().map(|elsewhere| elsewhere.gone(now)).unwrap_or_default();
         self.shift(Shift { more: Vec::new(), less: gone });
-        for told in &mut self.frames {
-            told.take_if(|told| now.duration_since(*told) >= SECOND);
-        }
-        let free = self.frames.iter().filter(|told| told.is_none()).count();
-        if self.untold.is_empty() || free == 0 || self.not_before.is_some_and(|soonest| now < soonest) {
+        let Some(unrest) = &mut self.unrest else { return Vec::new() };
+        let free = unrest.free(now);
+        if unrest.untold.is_empty() || free == 0 || unrest.not_before.is_some_and(|soonest| now < soonest) {
+            self.unrest.take_if(|unrest| unrest.is_over(now));
             return Vec::new();
         }
-        let changes: Vec<Change> = std::mem::take(&mut self.untold).iter().filter_map(|user| self.settle(user, now)).collect();
+        let untold = std::mem::take(&mut unrest.untold);
+        let changes: Vec<Change> = untold.iter().filter_map(|user| self.settle(user, now)).collect();
         if changes.is_empty() {
             return Vec::new();
         }
@@ -217,39 +250,32 @@ impl Attendance {
         let few = if pause > SHORTEST { 1 } else { free };
         let frames = if changes.len() <= few { singly(changes) } else { vec![self.summary(changes)] };
         let is_summary = matches!(frames[..], [Presence::Update { .. }]);
-        self.not_before = (is_summary || pause > SHORTEST).then(|| now + pause);
-        self.frames.iter_mut().filter(|told| told.is_none()).take(frames.len()).for_each(|told| *told = Some(now));
+        let not_before = (is_summary || pause > SHORTEST).then(|| now + pause);
+        self.unrest().told(frames.len(), not_before, now);
         frames
     }
 
     /// How long so many are left in peace after a frame.
     fn pause(&self) -> Duration {
-        (SECOND * u32::try_from(self.told).unwrap_or(u32::MAX).min(1_000_000) / TOLD_A_SECOND).clamp(SHORTEST, SLOWEST)
+        (SECOND * self.told.min(1_000_000) / TOLD_A_SECOND).clamp(SHORTEST, SLOWEST)
     }
 
     /// When [`Self::due`] is worth asking again.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let grace = self.leaving.front().map(|(until, _)| *until);
-        let frame = (!self.untold.is_empty()).then(|| {
-            let is_full = self.frames.iter().all(Option::is_some);
-            let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
-            oldest.max(self.not_before).unwrap_or_else(Instant::now)
-        });
+        let unrest = self.unrest.as_ref().and_then(|unrest| unrest.next_due());
         let gone = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.next_gone());
-        [grace, frame, gone].into_iter().flatten().min()
+        [unrest, gone].into_iter().flatten().min()
     }
 
     fn end_graces(&mut self, now: Instant) {
-        while let Some((until, user)) = self.leaving.pop_front_if(|(until, _)| *until <= now) {
+        let Some(unrest) = &mut self.unrest else { return };
+        while let Some((until, user)) = unrest.leaving.pop_front_if(|(until, _)| *until <= now) {
             // Who came back, or came back and left again, has another end of grace or none.
             if self.people.get_mut(&user).is_some_and(|attendee| attendee.until == Some(until)) {
-                self.untold.push(user.clone());
-                self.unsaid.push(user);
+                unrest.untold.push(user.clone());
+                unrest.unsaid.push(user);
             }
-        }
-        if self.leaving.is_empty() {
-            self.leaving = VecDeque::new();
         }
     }
 
@@ -283,7 +309,7 @@ impl Attendance {
                 _ => {}
             }
         }
-        Presence::Update { count: self.told, joined, left }
+        Presence::Update { count: self.told as usize, joined, left }
     }
 }
 
@@ -316,10 +342,10 @@ mod tests {
 
     #[test]
     fn three_tabs_join_once_and_leave_once_after_the_grace() {
-        let (mut room, now) = (Attendance::new(GRACE), Instant::now());
+        let (mut room, now) = (Attendance::default(), Instant::now());
         (0..3).for_each(|_| room.join(&person("ada")));
         assert_eq!(room.due(now), [joined("ada")]);
-        (0..3).for_each(|_| room.leave(&person("ada").user_id, now));
+        (0..3).for_each(|_| room.leave(&person("ada").user_id, GRACE, now));
         assert_eq!(room.due(now + GRACE / 2), []);
         assert_eq!(room.due(now + GRACE), [Presence::Leave(Person::clone(&person("ada")))]);
         assert!(room.is_empty());
@@ -327,21 +353,21 @@ mod tests {
 
     #[test]
     fn a_reload_within_the_grace_is_told_to_nobody() {
-        let (mut room, now) = (Attendance::new(GRACE), Instant::now());
+        let (mut room, now) = (Attendance::default(), Instant::now());
         room.join(&person("ada"));
         assert_eq!(room.due(now).len(), 1);
-        room.leave(&person("ada").user_id, now);
+        room.leave(&person("ada").user_id, GRACE, now);
         room.join(&person("ada"));
         assert_eq!(room.due(now + GRACE * 2), []);
         // The second leave has a grace of its own.
-        room.leave(&person("ada").user_id, now + GRACE * 2);
+        room.leave(&person("ada").user_id, GRACE, now + GRACE * 2);
         assert_eq!(room.due(now + GRACE * 5 / 2), []);
         assert_eq!(room.due(now + GRACE * 3).len(), 1);
     }
 
     #[test]
     fn ten_thousand_joins_cost_at_most_four_frames_a_second_and_add_up() {
-        let (mut room, start) = (Attendance::new(GRACE), Instant::now());
+        let (mut room, start) = (Attendance::default(), Instant::now());
         let (mut frames, mut told) = (Vec::new(), 0);
         for step in 0..10_000_u32 {
             let now = start + Duration::from_micros(300) * step;
@@ -368,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_room_that_fills_costs_each_second_the_same_however_full_it_is() {
-        let (mut room, start) = (Attendance::new(GRACE), Instant::now());
+        let (mut room, start) = (Attendance::default(), Instant::now());
         let (mut readers, mut told) = (0_u64, 0);
         for step in 0..40_000_u32 {
             let now = start + Duration::from_millis(1) * step;
@@ -385,14 +411,14 @@ mod tests {
 
     #[test]
     fn who_comes_and_goes_untold_is_never_told() {
-        let (mut room, now) = (Attendance::new(Duration::ZERO), Instant::now());
+        let (mut room, now) = (Attendance::default(), Instant::now());
         for name in ["a", "b", "c", "d"] {
             room.join(&person(name));
             assert_eq!(room.due(now).len(), 1);
         }
         room.join(&person("ghost"));
         assert_eq!(room.due(now), []);
-        room.leave(&person("ghost").user_id, now);
+        room.leave(&person("ghost").user_id, Duration::ZERO, now);
         assert_eq!(room.due(now + SECOND), []);
         assert!(matches!(room.snapshot(), Presence::Snapshot { count: 4, .. }));
     }

@@ -18,6 +18,7 @@ use super::{
     Manners, Vital,
     audience::RoomKey,
     host::{Host, HostId},
+    index::Index,
     metrics::LOG_READS,
     room::{Answer, Hear, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
     typing::Pace,
@@ -54,7 +55,8 @@ pub struct TooSoon;
 
 /// Holds the rooms, and routes to them.
 pub struct RoomRegistry {
-    keys: HashMap<Channel, RoomKey>,
+    /// The rooms by their channels.
+    keys: Index,
     rooms: Slab<Entry>,
     /// What is told to rooms that wait for the log, which they will be told then.
     waiting: HashMap<RoomKey, Vec<Waiting>>,
@@ -102,7 +104,7 @@ impl RoomRegistry {
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, manners: Manners) -> Self {
         Self {
-            keys: HashMap::new(),
+            keys: Index::default(),
             rooms: Slab::new(),
             waiting: HashMap::new(),
             hosts: Rc::default(),
@@ -115,7 +117,7 @@ impl RoomRegistry {
     }
 
     fn key(&self, channel: &Channel) -> Option<RoomKey> {
-        self.keys.get(channel).copied()
+        self.keys.find(channel, |key| &self.rooms[key as usize].room.channel)
     }
 
     /// Tells a room, or keeps it for when the room has its answer.
@@ -139,7 +141,7 @@ impl RoomRegistry {
         }
         if !hosted.state().alive() {
             let Entry { room, .. } = self.rooms.remove(key as usize);
-            self.keys.remove(&room.channel);
+            self.keys.remove(key, &room.channel);
             self.log.unfollow(&room.channel);
             return;
         }
@@ -237,7 +239,7 @@ impl Handler<Join> for RoomRegistry {
         let room = self.key(&join.channel).unwrap_or_else(|| {
             let entry = Entry { room: Room::new(join.channel.clone(), Instant::now()), alarm: Tick::NEVER };
             let key = self.rooms.insert(entry) as RoomKey;
-            self.keys.insert(join.channel.clone(), key);
+            self.keys.insert(key, |key| &self.rooms[key as usize].room.channel);
             self.log.follow(&join.channel);
             key
         });

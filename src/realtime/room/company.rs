@@ -19,9 +19,8 @@ impl Room {
     }
 
     /// Who is there; nobody yet, where nobody has been.
-    pub(super) fn attendance(&mut self, ctx: &Hosted) -> &mut Attendance {
-        let grace = ctx.manners.presence_grace;
-        self.attendance.get_or_insert_with(|| Box::new(Attendance::new(grace)))
+    pub(super) fn attendance(&mut self) -> &mut Attendance {
+        self.attendance.get_or_insert_default()
     }
 
     /// Tells what presence and typing owe by now, lets go of what is too old, and says when it wants to be woken for more.

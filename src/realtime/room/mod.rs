@@ -221,7 +221,7 @@ impl Room {
     fn join(&mut self, join: Join, ctx: &mut Hosted) {
         if self.channel.is_room() {
             ctx.asks_elsewhere |= self.attendance.is_none();
-            self.attendance(ctx).join(&join.person);
+            self.attendance().join(&join.person);
         }
         self.attend(ctx);
         if let Some(head) = self.head {
@@ -264,7 +264,7 @@ impl Handler<Answer> for Room {
                 }
                 self.head = Some(head);
                 if self.channel.is_room() {
-                    self.attendance(ctx).hear(Heard::Everybody(answer.elsewhere), ctx.now);
+                    self.attendance().hear(Heard::Everybody(answer.elsewhere), ctx.now);
                 }
                 self.join(join, ctx);
             }
@@ -296,7 +296,7 @@ impl Handler<Leave> for Room {
         }
         self.empty_since = ctx.now;
         if let Some(attendance) = &mut self.attendance {
-            attendance.leave(&leave.user, ctx.now);
+            attendance.leave(&leave.user, ctx.manners.presence_grace, ctx.now);
         }
         self.attend(ctx);
     }
