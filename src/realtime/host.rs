@@ -1,10 +1,11 @@
-//! The host: one on each HTTP thread, holds that thread's connections and calls their handlers.
+//! The host: one for each HTTP thread, holds that thread's connections and calls their handlers, on a thread of its own: to tell
+//! thousands takes a while, in which no request is to wait.
 //!
 //! A room's event reaches it as one message and is put by; when all that has come is put by, each room's news go to all its
 //! members at once, so that many events are one write. Sockets and timers of the thread wake connections through it too.
 //! Refuses to look at what it delivers.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{io, rc::Rc, sync::Arc, time::Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -103,7 +104,7 @@ pub struct Drain;
 #[rtype(result = "()")]
 struct Flush;
 
-/// One HTTP thread's connections.
+/// The connections of one thread.
 pub struct Host {
     id: HostId,
     registry: Addr<RoomRegistry>,
@@ -119,9 +120,16 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host without connections.
-    #[must_use]
-    pub fn new(id: HostId, registry: Addr<RoomRegistry>, manners: Manners, watch: Rc<Watch>) -> Self {
+    /// Starts a host without connections on `thread`.
+    ///
+    /// # Errors
+    /// Where the system has no descriptor left.
+    pub fn start_on(thread: &ArbiterHandle, id: HostId, registry: Addr<RoomRegistry>, manners: Manners) -> io::Result<Addr<Self>> {
+        let epoll = Watch::epoll()?;
+        Ok(Self::start_in_arbiter(thread, move |_| Self::new(id, registry, manners, Watch::over(epoll))))
+    }
+
+    fn new(id: HostId, registry: Addr<RoomRegistry>, manners: Manners, watch: Rc<Watch>) -> Self {
         Self {
             id,
             registry,

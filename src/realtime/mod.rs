@@ -5,7 +5,7 @@
 //!                                                                                               └▶ Behind ─┘  what is not taken
 //! ```
 //! [`registry`] routes, and alone creates and stops rooms; a [`room`] keeps order, presence and typing of one channel, and
-//! its newest frames in a [`ring`]; a [`host`] stands on each HTTP thread and holds that thread's [`connection`]s and, as
+//! its newest frames in a [`ring`]; a [`host`], one for each HTTP thread but on a thread of its own, holds that thread's [`connection`]s and, as
 //! [`audience`]s, who of them is in which room, so that an event crosses a thread once, not once a reader. What all members of
 //! a room are told in one turn is encoded once, as one piece ([`news`]), and goes to each through its [`outlet`]; what its
 //! reader does not take waits in its backlog ([`behind`]). A [`watch`] tells what happens to the sockets of a thread, and to

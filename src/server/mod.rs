@@ -14,7 +14,10 @@ mod wire;
 use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,7 +44,6 @@ use crate::{
     media::MediaStore,
     outbox::Outbox,
     realtime::{
-        Manners,
         host::{Drain, Host, HostId},
         limits::StreamLimits,
         registry::RoomRegistry,
@@ -68,8 +70,8 @@ pub struct Application {
     drain: Duration,
 }
 
-/// The hosts of all HTTP threads.
-type Hosts = Arc<Mutex<Vec<Addr<Host>>>>;
+/// The hosts of all streams.
+type Hosts = Arc<[Addr<Host>]>;
 
 impl Application {
     /// Puts everything together and begins to accept connections. Needs a running actix system.
@@ -139,19 +141,15 @@ impl Application {
             request_within: config.service.request_within,
             draining: AtomicBool::new(false),
         });
-        let hosts = Hosts::default();
         let is_secure = tls.is_some();
-        let thread = HttpThread {
-            state: state.clone(),
-            registry,
-            manners: config.streams.manners,
-            tls,
-            request_within: config.service.request_within,
-            hosts: hosts.clone(),
-        };
-        let server = match config.part {
-            Part::Worker => operating::serve(listener, thread.state)?,
-            Part::Whole | Part::Service => serve(listener, config, thread)?,
+        let (hosts, server) = match config.part {
+            Part::Worker => (Hosts::default(), operating::serve(listener, state.clone())?),
+            Part::Whole | Part::Service => {
+                let hosts = start_hosts(config, &registry).context("the streams have no place")?;
+                let (hosts_taken, request_within) = (Arc::default(), config.service.request_within);
+                let thread = HttpThread { state: state.clone(), tls, request_within, hosts: hosts.clone(), hosts_taken };
+                (hosts, serve(listener, config, thread)?)
+            }
         };
         // Nobody sends clients to a worker.
         let drain = if config.part == Part::Worker { Duration::ZERO } else { config.service.drain };
@@ -168,7 +166,7 @@ impl Application {
     /// database is closed last.
     pub async fn stop(self) {
         self.state.draining.store(true, Ordering::Relaxed);
-        for host in self.hosts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for host in &*self.hosts {
             host.do_send(Drain);
         }
         actix_rt::time::sleep(self.drain).await;
@@ -242,15 +240,21 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// A host for each HTTP thread, on threads that live as long as the process.
+fn start_hosts(config: &Config, registry: &Addr<RoomRegistry>) -> std::io::Result<Hosts> {
+    let ids = 0..config.service.http_threads as HostId;
+    ids.map(|id| Host::start_on(&Arbiter::new().handle(), id, registry.clone(), config.streams.manners)).collect()
+}
+
 /// What every HTTP thread is made from.
 #[derive(Clone)]
 struct HttpThread {
     state: Data<State>,
-    registry: Addr<RoomRegistry>,
-    manners: Manners,
     tls: Option<TlsAcceptor>,
     request_within: Duration,
     hosts: Hosts,
+    /// How many threads have taken theirs.
+    hosts_taken: Arc<AtomicUsize>,
 }
 
 fn serve(listener: TcpListener, config: &Config, thread: HttpThread) -> Result<ServerHandle> {
@@ -269,25 +273,17 @@ fn serve(listener: TcpListener, config: &Config, thread: HttpThread) -> Result<S
     Ok(handle)
 }
 
-/// One HTTP thread: its host, its watch, and the way of a socket through them.
+/// One HTTP thread: its host, its watch, and the way of a socket to them.
 fn http(
     thread: HttpThread,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<actix_rt::net::TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let HttpThread { state, registry, manners, tls, request_within, hosts } = thread;
-    let hub = Watch::new().map(|watch| {
-        let mut hosts = hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = Host::new(hosts.len() as HostId, registry, manners, watch.clone()).start();
-        hosts.push(host.clone());
-        (host, watch)
-    });
-    let hub = hub.inspect_err(|error| log::error!("a thread can't serve: {error}")).ok();
+    let HttpThread { state, tls, request_within, hosts, hosts_taken } = thread;
+    let host = hosts[hosts_taken.fetch_add(1, Ordering::Relaxed) % hosts.len()].clone();
+    let watch = Watch::new().inspect(|watch| watch.clone().start(host.clone()));
+    let watch = watch.inspect_err(|error| log::error!("a thread can't serve: {error}")).ok();
 
-    let app = App::new().app_data(state.clone()).configure(api::routes);
-    let app = match &hub {
-        Some((host, _)) => app.app_data(Data::new(host.clone())),
-        None => app,
-    };
+    let app = App::new().app_data(state.clone()).app_data(Data::new(host.clone())).configure(api::routes);
     let app = app.wrap(CatchPanic::default()).wrap(from_fn(api::error::finish));
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
@@ -301,7 +297,7 @@ fn http(
             data.insert(wire.peer().clone());
         })
         .finish(map_config(app, |()| AppConfig::default()));
-    let entrance = hub.map(|(host, watch)| Rc::new(Entrance::new(state, host, watch, tls, request_within)));
+    let entrance = watch.map(|watch| Rc::new(Entrance::new(state, host, watch, tls, request_within)));
     fn_factory(move || {
         let (entrance, http) = (entrance.clone(), http.new_service(()));
         async move {

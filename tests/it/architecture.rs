@@ -176,6 +176,21 @@ fn imports_run_one_way() {
     report(&broken);
 }
 
+/// What has to happen before a stream begins: of thousands who come back at once none may cost the database a read.
+const WAY_OF_A_STREAM: [&str; 5] = ["src/api/events.rs", "src/api/identity.rs", "src/api/body.rs", "src/server/accept.rs", "src/server/first.rs"];
+
+#[test]
+fn a_stream_begins_without_the_store() {
+    let sources = sources();
+    for path in WAY_OF_A_STREAM {
+        let source = sources.iter().find(|source| source.path == path).unwrap_or_else(|| panic!("{path} is not there"));
+        for (line, code) in source.lines() {
+            let looks = code.contains(".store") || code.contains("store::");
+            assert!(!looks, "{path}:{line}: a stream must begin without a look into the store");
+        }
+    }
+}
+
 #[test]
 fn the_order_of_the_modules_has_no_circle() {
     for (index, (module, allowed)) in MODULES.iter().enumerate() {

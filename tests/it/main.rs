@@ -9,6 +9,7 @@ mod browser;
 mod browser_personas;
 mod cancel;
 mod chat;
+mod comebacks;
 mod commands;
 mod containers;
 mod crash;

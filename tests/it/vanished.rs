@@ -24,7 +24,7 @@ on_each_way! {
 }
 
 /// Far less than the time to the first ping: whatever is noticed within it was not found by writing.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(1);
 
 async fn leaves(watcher: &mut Stream, name: &str, within: Duration) {
     let begun = Instant::now();
