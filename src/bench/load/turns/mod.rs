@@ -136,7 +136,7 @@ impl Crowd {
         let ways = plan.ways.len();
         let mut talkers = Vec::new();
         for token in client::sign_in(way.said, TALKERS).await? {
-            talkers.push((Client::connect(way.said, index).await?, token));
+            talkers.push((Client::connect(way.said).await?, token));
         }
         let tokens = client::sign_in(way.heard, plan.viewers).await?;
         // Of all rooms every so-manieth is this way's.

@@ -63,7 +63,7 @@ impl<S> Viewer<S> {
 impl Viewer<TcpStream> {
     /// Opens a stream of the `index`-th room, and waits until it is ready.
     pub async fn open(server: SocketAddr, token: &str, index: usize, rooms: usize) -> Result<Self> {
-        let mut socket = client::connect(server, index).await?;
+        let mut socket = client::connect(server).await?;
         socket.write_all(Dialect::Persona.stream(token, index, rooms, 1, "").as_bytes()).await?;
         let (mut stream, mut buffer, mut is_ready) = (Stream::new(Dialect::Persona), [0; 4096], false);
         while !is_ready {
