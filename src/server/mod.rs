@@ -52,7 +52,7 @@ use crate::{
     },
     store::{Limit, PostgresStore, SqliteStore, Store},
     wake::Wakeups,
-    worker::{Tools, Worker},
+    worker::{Tools, Worker, place::Limited},
 };
 
 /// So many connections may wait to be accepted.
@@ -115,6 +115,7 @@ impl Application {
                     context_tokens: config.generation.context_tokens,
                     prices: Arc::new(config.usage.prices.clone()),
                     daily_limits: config.usage.daily_limits,
+                    limited: Limited::default(),
                 };
                 log::info!("doing up to {} jobs at once", config.queue.worker.slots);
                 Some(start_worker(tools, config).await?)

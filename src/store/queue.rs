@@ -79,6 +79,8 @@ pub struct Batch {
     pub jobs: Vec<Claimed>,
     /// Others may be available, so that it is worth looking again at once.
     pub more: bool,
+    /// The worker's lease runs anew from this claim on. Otherwise it goes on as it was.
+    pub renewed: bool,
     /// The worker's lease is over though it runs jobs: whatever it runs is no longer its own, and under this id it gets
     /// nothing until they are taken over.
     pub lost: bool,
@@ -132,8 +134,8 @@ pub trait QueueStore: Send + Sync {
     /// another living job has, is not enqueued again.
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<bool>, StoreError>;
 
-    /// Gives a worker up to `room` available jobs, in their users' turns and within all limits, and renews its lease with
-    /// them. A worker that gets nothing leaves no trace.
+    /// Gives a worker up to `room` available jobs, in their users' turns and within all limits. Begins its lease with them, and
+    /// renews one of which a part is over. A worker that gets nothing leaves no trace.
     async fn claim(&self, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError>;
 
     /// Concludes running jobs of a worker, all that still can be in one transaction. Says of each whether its fence held and

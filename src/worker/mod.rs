@@ -23,7 +23,7 @@ pub mod lease;
 pub mod meter;
 pub mod metrics;
 pub mod periodic;
-mod place;
+pub mod place;
 pub mod poller;
 pub mod publisher;
 pub mod rescuer;
@@ -39,6 +39,7 @@ use self::{
     heartbeat::{Beating, Heartbeat, Pulse},
     jobs::housekeeping::Retention,
     lease::Leases,
+    place::Limited,
     poller::{Poller, StopClaiming},
 };
 use crate::{
@@ -80,6 +81,8 @@ pub struct Tools {
     pub retention: Retention,
     pub prices: Arc<Prices>,
     pub daily_limits: DailyLimits,
+    /// Which providers are limited, all workers together.
+    pub limited: Limited,
 }
 
 /// A worker that runs on its thread until it is stopped.

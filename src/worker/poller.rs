@@ -34,7 +34,7 @@ use crate::{
 
 /// The most that one claim asks for.
 const CLAIM: usize = 500;
-/// How long after a claim that left nothing it asks what comes next. A wake-up within that time doesn't have to wait for it.
+/// How long after a claim that left or found nothing it asks what comes next. A wake-up within that time doesn't have to wait for it.
 const AFTER_ALL: Duration = Duration::from_millis(10);
 /// How often the worker's thread shows that it isn't stuck, and looks whether what it has claimed is.
 const PULSE: Duration = Duration::from_millis(500);
@@ -79,6 +79,8 @@ pub struct Poller {
     looking: Arc<Semaphore>,
     /// Another look is wanted after it.
     look_again: bool,
+    /// Something may be there that no look has been for: executors that want more are worth one.
+    may_be_more: bool,
     is_stopping: bool,
     rest: Rest,
     herd: Herd,
@@ -100,7 +102,7 @@ async fn look(store: Arc<dyn Store>, lease: Arc<Lease>, room: usize, only_asks: 
             return Ok(Found::Jobs(batch));
         }
         metrics::EMPTY_CLAIMS.inc();
-        store.next_look(lease.worker).await.map(Found::Nothing)
+        if only_asks { store.next_look(lease.worker).await.map(Found::Nothing) } else { Ok(Found::Gone) }
     };
     timeout(lease.lasts, look).await.unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".into())))
 }
@@ -108,6 +110,8 @@ async fn look(store: Arc<dyn Store>, lease: Arc<Lease>, room: usize, only_asks: 
 /// What a look has found.
 enum Found {
     Jobs(Batch),
+    /// Nothing is there any longer, or yet.
+    Gone,
     /// Nothing; there may be something after so long.
     Nothing(Option<Duration>),
 }
@@ -133,6 +137,7 @@ impl Poller {
             rescuer,
             looking: Arc::new(Semaphore::new(1)),
             look_again: false,
+            may_be_more: true,
             is_stopping: false,
             rest: Rest::new(config.rest_at_most),
             herd: Herd::default(),
@@ -144,12 +149,14 @@ impl Poller {
     fn look(&mut self, only_asks: bool, ctx: &mut Context<Self>) {
         let room = self.buffer.room().min(CLAIM);
         if self.is_stopping || room == 0 {
+            self.may_be_more = true;
             return;
         }
         let Ok(turn) = self.looking.clone().try_acquire_owned() else {
             self.look_again = true;
             return;
         };
+        self.may_be_more = false;
         let (store, lease, sent) = (self.tools.store.clone(), self.leases.current(), Moment::now());
         let look = look(store, lease.clone(), room, only_asks);
         ctx.spawn(look.into_actor(self).map(move |found, poller, ctx| {
@@ -165,11 +172,17 @@ impl Poller {
                 self.rest.end();
                 self.herd.came_in_time();
                 let more = batch.more || batch.lost || again;
+                self.may_be_more = more;
                 self.hand_out(batch, lease, sent);
                 self.look_in(if more { Duration::ZERO } else { AFTER_ALL }, !more, ctx);
             }
+            Ok(Found::Gone) => {
+                if !again {
+                    self.herd.came_too_late();
+                }
+                self.look_in(if again { Duration::ZERO } else { AFTER_ALL }, !again, ctx);
+            }
             Ok(Found::Nothing(due)) => {
-                self.herd.came_too_late();
                 if due == Some(Duration::ZERO) {
                     self.rescuer.do_send(Rescue);
                 }
@@ -193,7 +206,9 @@ impl Poller {
         if batch.jobs.is_empty() {
             return;
         }
-        lease.renewed(sent);
+        if batch.renewed {
+            lease.renewed(sent);
+        }
         lease.hold(batch.jobs.len());
         if self.is_stopping || !lease.holds() {
             // Where giving it back comes too late as well, it is rescued.
@@ -242,7 +257,10 @@ impl Poller {
         if pause.is_zero() {
             self.look(only_asks, ctx);
         } else {
-            self.next_look = Some(ctx.run_later(pause, move |poller, ctx| poller.look(only_asks, ctx)));
+            self.next_look = Some(ctx.run_later(pause, move |poller, ctx| {
+                poller.next_look = None;
+                poller.look(only_asks, ctx);
+            }));
         }
     }
 }
@@ -280,7 +298,9 @@ impl Handler<Wanted> for Poller {
     type Result = ();
 
     fn handle(&mut self, _: Wanted, ctx: &mut Context<Self>) {
-        self.look(false, ctx);
+        if self.may_be_more {
+            self.look(false, ctx);
+        }
     }
 }
 
@@ -289,7 +309,12 @@ impl Handler<Woken> for Poller {
 
     fn handle(&mut self, Woken(wakeup): Woken, ctx: &mut Context<Self>) {
         match wakeup {
-            Wakeup::Jobs => self.look_in(self.herd.pause(rand::random()), false, ctx),
+            // Its look is planned already.
+            Wakeup::Jobs if self.herd.is_woken() && self.next_look.is_some() => {}
+            Wakeup::Jobs => {
+                let pause = self.herd.woken(rand::random());
+                self.look_in(pause, false, ctx);
+            }
             Wakeup::Stop(job) => self.stop_job(job),
         }
     }

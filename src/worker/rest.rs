@@ -61,26 +61,40 @@ impl Rest {
 #[derive(Debug, Default)]
 pub struct Herd {
     spread: Duration,
+    /// A wake-up is what the next look is for.
+    is_woken: bool,
+    /// The look before brought jobs; those of the wake-up may have been among them.
+    was_served: bool,
 }
 
 impl Herd {
     const FIRST: Duration = Duration::from_millis(2);
     const MOST: Duration = Duration::from_millis(50);
 
-    /// A wake-up brought jobs.
-    pub fn came_in_time(&mut self) {
-        self.spread = Duration::ZERO;
-    }
-
-    /// A wake-up brought nothing: others were faster.
-    pub fn came_too_late(&mut self) {
-        self.spread = (2 * self.spread).clamp(Self::FIRST, Self::MOST);
-    }
-
-    /// How long to wait now. `chance` lies in 0..1.
+    /// A wake-up has come. Says how long to wait before the look that it is for; `chance` lies in 0..1.
     #[must_use]
-    pub fn pause(&self, chance: f64) -> Duration {
+    pub fn woken(&mut self, chance: f64) -> Duration {
+        self.is_woken = true;
         self.spread.mul_f64(chance)
+    }
+
+    /// Whether a look is wanted for a wake-up.
+    #[must_use]
+    pub fn is_woken(&self) -> bool {
+        self.is_woken
+    }
+
+    /// A look has brought jobs.
+    pub fn came_in_time(&mut self) {
+        *self = Self { was_served: true, ..Self::default() };
+    }
+
+    /// A look has brought nothing. If a wake-up was its reason, and it has claimed nothing just before, others were faster.
+    pub fn came_too_late(&mut self) {
+        if self.is_woken && !self.was_served {
+            self.spread = (2 * self.spread).clamp(Self::FIRST, Self::MOST);
+        }
+        (self.is_woken, self.was_served) = (false, false);
     }
 }
 
@@ -124,12 +138,27 @@ mod tests {
     #[test]
     fn who_is_always_late_gives_way_and_who_is_in_time_does_not() {
         let mut herd = Herd::default();
-        assert_eq!(herd.pause(0.9), Duration::ZERO);
+        for _ in 0..10 {
+            let _ = herd.woken(0.9);
+            herd.came_too_late();
+        }
+        assert!(herd.woken(0.9) > Duration::from_millis(40) && herd.woken(1.0) <= Herd::MOST);
+        herd.came_in_time();
+        assert_eq!(herd.woken(0.9), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_looks_by_itself_or_has_just_taken_what_it_is_woken_for_is_not_late() {
+        let mut herd = Herd::default();
         for _ in 0..10 {
             herd.came_too_late();
         }
-        assert!(herd.pause(0.9) > Duration::from_millis(40) && herd.pause(1.0) <= Herd::MOST);
-        herd.came_in_time();
-        assert_eq!(herd.pause(0.9), Duration::ZERO);
+        assert_eq!(herd.woken(0.9), Duration::ZERO);
+        for _ in 0..10 {
+            herd.came_in_time();
+            assert_eq!(herd.woken(0.9), Duration::ZERO);
+            herd.came_too_late();
+        }
+        assert_eq!(herd.woken(0.9), Duration::ZERO);
     }
 }

@@ -21,6 +21,7 @@ use crate::{
 /// Functions of both engines.
 const FUNCTIONS: [&str; 16] = [
     "any",
+    "array_agg",
     "clock_timestamp",
     "coalesce",
     "count",

@@ -13,8 +13,8 @@ use crate::{
     providers::offline::Offline,
     store::Store,
     usage::{DailyLimits, Prices},
-    wake::{Wakeup, Wakeups},
-    worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention},
+    wake::Wakeups,
+    worker::{Tools, Worker, WorkerConfig, jobs::housekeeping::Retention, place::Limited},
 };
 
 /// All workers.
@@ -38,9 +38,9 @@ impl Crew {
         Ok(Self { here, wakeups, _away: away })
     }
 
-    /// Says that there are jobs, to who can hear it.
-    pub(super) fn wake(&self) {
-        self.wakeups.send(Wakeup::Jobs);
+    /// Where it is said that there are jobs, to who can hear it.
+    pub(super) fn wakeups(&self) -> Wakeups {
+        self.wakeups.clone()
     }
 
     pub(super) async fn stop(self) {
@@ -64,6 +64,7 @@ pub(super) fn worker(store: Arc<dyn Store>, folder: &Path, slots: usize) -> Resu
         retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
         prices: Arc::new(Prices::default()),
         daily_limits: DailyLimits::default(),
+        limited: Limited::default(),
     };
     let config = WorkerConfig {
         slots,

@@ -200,7 +200,7 @@ impl<T: Step, O: Fn(&Target, Arc<dyn Provider>) -> Steps<T>> Routed<T, O> {
             let patience = (Instant::now() + router.patience.first).min(self.deadline);
             let turn = timeout_at(patience, router.turns.take(name)).await;
             // Its limit is ours, so its breaker must not hear of it.
-            let turn = turn.map_err(|_| ProviderError::new(name, Fault::Overloaded, "it has as many requests of ours as it may have at once"))?;
+            let turn = turn.map_err(|_| ProviderError::new(name, Fault::NoRoom, "it has as many requests of ours as it may have at once"))?;
             if let Some(places) = &router.places
                 && !places.take(name).await
             {

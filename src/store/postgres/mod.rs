@@ -77,6 +77,15 @@ impl PostgresStore {
         self.thread.call(async move |pool| transaction::transaction(pool, work).await).await
     }
 
+    /// The same for work that first reads; see [`transaction::transaction_reading_first`].
+    async fn transaction_reading_first<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error> + Send + 'static,
+    {
+        self.thread.call(async move |pool| transaction::transaction_reading_first(pool, work).await).await
+    }
+
     /// Runs `work`, each of whose statements is a transaction of its own; see [`transaction::statements`].
     async fn statements<T, F>(&self, work: F) -> Result<T, StoreError>
     where

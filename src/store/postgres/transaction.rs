@@ -4,7 +4,10 @@
 //! runs again. A commit whose answer is lost may have happened: the next run is told so by [`Doubt`] and looks before it
 //! writes. Refuses to run what isn't safe to run again.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use deadpool::managed::{Object, PoolError, TimeoutType};
 use diesel::result::Error;
@@ -37,6 +40,8 @@ pub(super) enum Doubt {
 enum Frame {
     /// Between BEGIN and COMMIT.
     Transaction,
+    /// The same, and what is sent first only reads: BEGIN goes with it.
+    ReadingFirst,
     /// Alone: each statement is a transaction.
     Autocommit,
 }
@@ -46,6 +51,15 @@ enum Frame {
 /// An error that `work` gets from a statement must be given back: the transaction is void with it.
 pub(super) async fn transaction<T>(pool: &Pool, work: impl AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error>) -> Result<T, StoreError> {
     run(pool, Frame::Transaction, work).await
+}
+
+/// The same for work whose first statements only read, or lock what they read, so that they need no trip of BEGIN before: it is
+/// harmless where BEGIN fails and they have run without.
+pub(super) async fn transaction_reading_first<T>(
+    pool: &Pool,
+    work: impl AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error>,
+) -> Result<T, StoreError> {
+    run(pool, Frame::ReadingFirst, work).await
 }
 
 /// Runs `work`, whose statements are each a transaction of their own, until each has succeeded: they must be harmless when
@@ -87,10 +101,14 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
     let patience = pool.timeouts().wait.unwrap_or_default().saturating_mul(2);
     let connection = &lent.inner;
     let ran = tokio::time::timeout(patience, async {
-        if frame == Frame::Transaction {
-            (&*connection).batch_execute("begin").await.map_err(Fault::of_statement)?;
+        match frame {
+            Frame::Transaction => {
+                (&*connection).batch_execute("begin").await.map_err(Fault::of_statement)?;
+                work(connection, doubt).await.map_err(Fault::of_statement)
+            }
+            Frame::ReadingFirst => begin_with(connection, work(connection, doubt)).await.map_err(Fault::of_statement),
+            Frame::Autocommit => work(connection, doubt).await.map_err(Fault::of_commit),
         }
-        work(connection, doubt).await.map_err(if frame == Frame::Transaction { Fault::of_statement } else { Fault::of_commit })
     });
     let ran = ran.await.unwrap_or_else(|_| Err(silent(frame)));
     match (ran, frame) {
@@ -99,7 +117,7 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
             give_up(lent, &fault, true);
             Err(fault)
         }
-        (Ok(value), Frame::Transaction) => match tokio::time::timeout(patience, (&*connection).batch_execute("commit")).await {
+        (Ok(value), Frame::Transaction | Frame::ReadingFirst) => match tokio::time::timeout(patience, (&*connection).batch_execute("commit")).await {
             Ok(Ok(())) => Ok(value),
             Ok(Err(error)) => {
                 let fault = Fault::of_commit(error);
@@ -111,7 +129,7 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
                 Err(Fault::Ambiguous("the database doesn't answer a commit".into()))
             }
         },
-        (Err(fault), Frame::Transaction) => {
+        (Err(fault), Frame::Transaction | Frame::ReadingFirst) => {
             let is_alive = !matches!(fault, Fault::Lost(_) | Fault::Ambiguous(_));
             let rolled_back =
                 is_alive && tokio::time::timeout(patience, (&*connection).batch_execute("rollback")).await.is_ok_and(|done| done.is_ok());
@@ -121,9 +139,25 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
     }
 }
 
+/// Sends BEGIN and what `work` sends first in one trip. Nothing more is sent before BEGIN has succeeded.
+async fn begin_with<T>(connection: &AsyncPgConnection, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut client = connection;
+    let (mut begin, mut work) = (pin!(client.batch_execute("begin")), pin!(work));
+    // Answers come in the order of what was sent, and BEGIN's is looked at first.
+    tokio::select! {
+        biased;
+        begun = &mut begin => begun?,
+        done = &mut work => {
+            begin.await?;
+            return done;
+        }
+    }
+    work.await
+}
+
 fn silent(frame: Frame) -> Fault {
     let text = "the database doesn't answer".to_owned();
-    if frame == Frame::Transaction { Fault::Lost(text) } else { Fault::Ambiguous(text) }
+    if frame == Frame::Autocommit { Fault::Ambiguous(text) } else { Fault::Lost(text) }
 }
 
 /// Gives the connection back to the pool, unless it may be broken or in the middle of something.

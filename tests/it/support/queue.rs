@@ -12,7 +12,7 @@ use persona_community::{
     store::{Conclusion, Ending, Isolation, JobRecord, PostgresConfig, PostgresStore, SqliteStore, Store, Then},
     usage::DailyLimits,
     wake::Wakeups,
-    worker::{Tools, jobs::housekeeping::Retention},
+    worker::{Tools, jobs::housekeeping::Retention, place::Limited},
 };
 use tempfile::TempDir;
 
@@ -175,5 +175,6 @@ pub fn tools(store: &Arc<dyn Store>, provider: Arc<dyn Provider>, folder: &Path)
         retention: Retention { jobs: None, dead_letters: None, messages: None, media: None },
         prices: Arc::default(),
         daily_limits: DailyLimits::default(),
+        limited: Limited::default(),
     }
 }

@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::{
     ClaimedColumns, ClaimedRow,
     claim::{Asked, Find},
-    claimed, job_id, limited, limits, lives, now, places, promote, stands_in,
+    claimed, job_id, limited, limits, lives, now, places, promote,
+    sight::{ALL, LEAP},
+    stands_in,
     turns::{Lane, reach_back, serve},
     worker, worker_uuid,
 };
@@ -32,29 +34,31 @@ use crate::{
 /// How far it looks beyond those whose users already run as much as they may.
 const FAR: usize = 10_000;
 
-/// What the run before has claimed, so that the next one can see whether that came to be.
-pub(super) type Before = Mutex<Option<(Vec<i16>, Vec<Claimed>)>>;
+/// What the run before has claimed, and whether it has renewed the lease, so that the next one can see whether that came to be.
+pub(super) type Before = Mutex<Option<(Vec<i16>, Vec<Claimed>, bool)>>;
 
 pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, find: &Find, before: &Before, doubt: Doubt) -> Result<Batch, Error> {
     let former = before.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((shards, jobs)) = former.filter(|_| doubt == Doubt::MayBeDone)
+    if let Some((shards, jobs, renewed)) = former.filter(|_| doubt == Doubt::MayBeDone)
         && came_to_be(connection, asked.worker, &shards, &jobs).await?
     {
-        return Ok(Batch { jobs, more: true, lost: false });
+        return Ok(Batch { jobs, more: true, renewed, lost: false });
     }
-    let (held, known) = hold(connection, asked, find).await?;
+    let ((held, known), left) = both(hold(connection, asked, find), worker::left(connection, asked.worker)).await?;
     let (chosen, waiting) = chosen(connection, asked, &held, known).await?;
     if chosen.is_empty() {
         return Ok(Batch::default());
     }
-    let served = served(&waiting, &chosen);
-    let Some(jobs) = begin(connection, asked, &chosen, &served).await? else {
+    let served = served(&waiting, &chosen, asked);
+    // Each renewal leaves the remains of a row, and one in a while is enough.
+    let renews = left < asked.lease.mul_f64(0.75);
+    let Some(jobs) = begin(connection, asked, renews, &chosen, &served).await? else {
         reach_back(connection, &lows(&waiting)).await?;
         return Ok(Batch { lost: true, ..Batch::default() });
     };
     let more = held.len() < find.shards.len() || (chosen.len() == asked.room && waiting.len() > asked.room);
-    *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((held, jobs.clone()));
-    Ok(Batch { jobs, more, lost: false })
+    *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((held, jobs.clone(), renews));
+    Ok(Batch { jobs, more, renewed: renews, lost: false })
 }
 
 const HOLD_FREE: &str = "select shard from queue_shard where shard = any($1) for update skip locked";
@@ -155,8 +159,9 @@ async fn keys(mut connection: &AsyncPgConnection, overlap: i64, depth: usize, sh
     Ok(rows.into_iter().map(read).collect())
 }
 
-/// The turn that is served next, where it is another one: the lowest that still waits, or else the last that was chosen.
-fn served(waiting: &[Waiting], chosen: &[JobId]) -> Vec<(Lane, i64)> {
+/// The turn that is served next, where it is another one: the lowest that still waits, or else the last that was chosen; a few
+/// later where the whole lane was seen and nothing is left.
+fn served(waiting: &[Waiting], chosen: &[JobId], asked: Asked) -> Vec<(Lane, i64)> {
     let chosen: HashSet<&JobId> = chosen.iter().collect();
     let mut lanes: HashMap<&Lane, (i64, Option<i64>, i64)> = HashMap::new();
     for job in waiting {
@@ -167,7 +172,8 @@ fn served(waiting: &[Waiting], chosen: &[JobId]) -> Vec<(Lane, i64)> {
             *next = Some(next.map_or(job.turn, |next| job.turn.min(next)));
         }
     }
-    let moved = lanes.into_iter().map(|(lane, (low, next, last))| (lane, low, next.unwrap_or(last)));
+    let leap = if asked.overlap == ALL && waiting.len() <= asked.room { LEAP } else { 0 };
+    let moved = lanes.into_iter().map(|(lane, (low, next, last))| (lane, low, next.unwrap_or(last + leap)));
     let mut moved: Vec<(Lane, i64)> = moved.filter(|(_, low, next)| low != next).map(|(lane, _, next)| (lane.clone(), next)).collect();
     moved.sort();
     moved
@@ -191,13 +197,23 @@ const BEGIN: &str = concat!(
     claimed!()
 );
 
-/// Begins the chosen jobs under the worker's lease, which is renewed. Nothing, where that is lost.
-async fn begin(connection: &AsyncPgConnection, asked: Asked, chosen: &[JobId], served: &[(Lane, i64)]) -> Result<Option<Vec<Claimed>>, Error> {
+/// Begins the chosen jobs under the worker's lease, which it renews where it should. Nothing, where that is lost.
+async fn begin(
+    connection: &AsyncPgConnection,
+    asked: Asked,
+    renews: bool,
+    chosen: &[JobId],
+    served: &[(Lane, i64)],
+) -> Result<Option<Vec<Claimed>>, Error> {
     // In this order: jobs are begun only where the worker lives by then.
-    let registered = worker::renew(connection, asked.worker, asked.lease);
+    let registered = async { if renews { worker::renew(connection, asked.worker, asked.lease).await } else { Ok(true) } };
     let begun = begin_jobs(connection, asked.worker, chosen);
-    let (is_renewed, (mut begun, ())) = both(registered, both(begun, serve(connection, served))).await?;
-    if !is_renewed {
+    let (mut lives, (mut begun, ())) = both(registered, both(begun, serve(connection, served))).await?;
+    if begun.is_empty() && !renews {
+        // It was over all the same by then.
+        lives = false;
+    }
+    if !lives {
         if !worker::begin_again(connection, asked.worker, asked.lease).await? {
             return Ok(None);
         }

@@ -1,10 +1,13 @@
 //! Out of the queue: where a worker's next jobs are, and the claim as a whole.
 //!
 //! A look without any lock says which shards have something. Of those with much, one is claimed from at a time, so that claimers
-//! don't stand in each other's way; those with little are taken together, so that a quiet queue costs one claim. A shard that
-//! another holds is passed over; where all are held, it waits for one of them.
+//! don't stand in each other's way, and the look serves the next claims as well; those with little are taken together, so that a
+//! quiet queue costs one claim. A shard that another holds is passed over; where all are held, it waits for one of them.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use diesel::{
     result::Error,
@@ -42,7 +45,18 @@ pub(super) struct Asked {
 
 pub(super) async fn claim(store: &PostgresStore, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError> {
     let asked = Asked { worker, room, lease, overlap: store.sight.overlap() };
+    if room > 0
+        && asked.overlap != ALL
+        && let Some((looked, left)) = store.sight.take()
+    {
+        let batch = claim_at(store, asked, looked, left).await?;
+        if !batch.jobs.is_empty() || batch.lost {
+            return Ok(batch);
+        }
+    }
+    let looked = Instant::now();
     let mut places = store.statements(async move |connection, _| look(connection, asked.overlap).await).await?;
+    store.sight.looked(asked.overlap, looked);
     if room == 0 {
         return Ok(Batch { more: !places.is_empty(), ..Batch::default() });
     }
@@ -51,15 +65,22 @@ pub(super) async fn claim(store: &PostgresStore, worker: WorkerId, room: usize, 
         let first = rand::random_range(..places.len());
         places.rotate_left(first);
     }
+    claim_at(store, asked, looked, places).await
+}
+
+/// Claims from the first of these places where that can be done, and leaves the rest to the next claim.
+async fn claim_at(store: &PostgresStore, asked: Asked, looked: Instant, mut places: Vec<Place>) -> Result<Batch, StoreError> {
     loop {
         let (find, rest) = next(places);
         if find.shards.is_empty() {
             return Ok(Batch::default());
         }
         let before = Mutex::new(None);
-        let mut batch = store.transaction(async move |connection, doubt| begin::claim_from(connection, asked, &find, &before, doubt).await).await?;
+        let mut batch =
+            store.transaction_reading_first(async move |connection, doubt| begin::claim_from(connection, asked, &find, &before, doubt).await).await?;
         if !batch.jobs.is_empty() || batch.lost {
             batch.more |= !rest.is_empty();
+            store.sight.leave(looked, rest);
             return Ok(batch);
         }
         places = rest;
@@ -68,7 +89,7 @@ pub(super) async fn claim(store: &PostgresStore, worker: WorkerId, room: usize, 
 
 /// A shard, as a look has found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+pub(super) struct Place {
     shard: i16,
     /// How many wait, counted up to [`MUCH`].
     waiting: i64,

@@ -4,16 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::{
     result::Error,
-    sql_types::{Array, BigInt, Nullable, SmallInt, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::{
-    bucket_of, job_id, now, places, priority_number, shard_of,
-    turns::{Line, Turns},
-    uuid_of,
-};
+use super::{bucket_of, job_id, now, places, priority_number, shard_of, stand::Stand, turns, uuid_of};
 use crate::{
     id::{JobId, UserId},
     job::NewJob,
@@ -22,18 +18,29 @@ use crate::{
 };
 
 /// The most that one statement takes.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
-/// What is later than now waits for its time; it gets its turn when that has come.
+/// The next turn of each line is read in the same statement: behind the line's last, and not before the turn that its lane
+/// serves. Where a lane is missing nothing is inserted. What is later than now waits for its time; it gets its turn when that
+/// has come.
 const INSERT: &str = concat!(
-    "insert into job (bucket, id, shard, kind, user_id, priority, state, turn, run_at, unique_key, work, created_at)
+    "with lane as materialized (select array_agg(queue_lane.low order by asked.place) as low
+        from unnest($1, $2, $3) with ordinality as asked (shard, kind, priority, place) left join queue_lane
+            on queue_lane.shard = asked.shard and queue_lane.kind = asked.kind and queue_lane.priority = asked.priority
+        having count(*) = count(queue_lane.low)),
+    line as materialized (select array_agg(greatest((select low from lane)[asked.lane], coalesce((select job.turn + 1 from job
+            where job.user_id = asked.user_id and job.state = 0 and job.kind = asked.kind and job.priority = asked.priority
+            order by job.turn desc limit 1), 0)) order by asked.place) as next
+        from unnest($4, $5, $6, $7) with ordinality as asked (user_id, kind, priority, lane, place))
+    insert into job (bucket, id, shard, kind, user_id, priority, state, turn, run_at, unique_key, work, created_at)
     select new.bucket, new.id, new.shard, new.kind, new.user_id, new.priority, case when new.run_at > ",
     now!(),
-    " then 1 else 0 end, new.turn, greatest(new.run_at, ",
+    " then 1 else 0 end, (select next from line)[new.line] + new.behind, greatest(new.run_at, ",
     now!(),
     "), new.unique_key, new.work, new.created_at
-    from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        as new (bucket, id, shard, kind, user_id, priority, turn, run_at, unique_key, work, created_at)
+    from unnest($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+        as new (bucket, id, shard, kind, user_id, priority, line, behind, run_at, unique_key, work, created_at)
+    where (select low from lane) is not null
     on conflict do nothing returning id"
 );
 
@@ -57,18 +64,35 @@ pub(super) async fn enqueue_once(connection: &AsyncPgConnection, jobs: &[&NewJob
     Ok(jobs.iter().map(|job| done.contains(&job.id) || is_new.next().unwrap_or(false)).collect())
 }
 
-async fn insert(mut connection: &AsyncPgConnection, jobs: &[&NewJob]) -> Result<HashSet<JobId>, Error> {
-    let line = |job: &NewJob| Line { user: job.user.to_string(), kind: job.work.kind().to_string(), priority: priority_number(job.priority) };
-    let mut turns = Turns::read(connection, jobs.iter().map(|job| line(job)).collect()).await?;
+async fn insert(connection: &AsyncPgConnection, jobs: &[&NewJob]) -> Result<HashSet<JobId>, Error> {
+    let stand = Stand::of(jobs);
+    let mut inserted = insert_into(connection, jobs, &stand).await?;
+    if inserted.is_empty() && !jobs.is_empty() {
+        // None is new, or a lane is missing, unless somebody else has just made it.
+        turns::make(connection, &stand.lanes).await?;
+        inserted = insert_into(connection, jobs, &stand).await?;
+    }
+    Ok(inserted)
+}
+
+async fn insert_into(mut connection: &AsyncPgConnection, jobs: &[&NewJob], stand: &Stand<'_>) -> Result<HashSet<JobId>, Error> {
     let works: Result<Vec<String>, _> = jobs.iter().map(|job| serde_json::to_string(&job.work)).collect();
     let insert = statement::<SqlUuid>(INSERT)
+        .bind::<Array<SmallInt>, _>(stand.lanes.iter().map(|lane| lane.shard).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(stand.lanes.iter().map(|lane| lane.kind.as_str()).collect::<Vec<_>>())
+        .bind::<Array<SmallInt>, _>(stand.lanes.iter().map(|lane| lane.priority).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(stand.lines.iter().map(|line| line.user).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(stand.lines.iter().map(|line| line.kind).collect::<Vec<_>>())
+        .bind::<Array<SmallInt>, _>(stand.lines.iter().map(|line| line.priority).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(stand.lines.iter().map(|line| line.lane).collect::<Vec<_>>())
         .bind::<Array<SmallInt>, _>(jobs.iter().map(|job| bucket_of(job.id)).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(jobs.iter().map(|job| uuid_of(job.id)).collect::<Vec<_>>())
         .bind::<Array<SmallInt>, _>(jobs.iter().map(|job| shard_of(job.user.as_str())).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(jobs.iter().map(|job| job.work.kind().as_str()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(jobs.iter().map(|job| job.user.as_str()).collect::<Vec<_>>())
         .bind::<Array<SmallInt>, _>(jobs.iter().map(|job| priority_number(job.priority)).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(jobs.iter().map(|job| turns.take(line(job))).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(stand.places.iter().map(|place| place.line).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(stand.places.iter().map(|place| place.behind).collect::<Vec<_>>())
         .bind::<Array<Nullable<BigInt>>, _>(jobs.iter().map(|job| job.run_at.map(Timestamp::millis)).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(jobs.iter().map(|job| job.unique_key.as_deref()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(works.map_err(|error| Error::SerializationError(error.into()))?)

@@ -13,6 +13,7 @@ mod jobs;
 mod limits;
 mod promote;
 mod sight;
+mod stand;
 mod stop;
 mod turns;
 mod upkeep;
@@ -26,6 +27,7 @@ use diesel::{
     result::Error,
     sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid},
 };
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 pub(super) use self::{
@@ -221,11 +223,13 @@ impl QueueStore for PostgresStore {
     }
 
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<bool>, StoreError> {
-        self.transaction(async move |connection, doubt| {
+        let fits = jobs.len() <= enqueue::BATCH;
+        let enqueue = async move |connection: &AsyncPgConnection, doubt| {
             let jobs: Vec<&NewJob> = jobs.iter().collect();
             enqueue::enqueue_once(connection, &jobs, doubt).await
-        })
-        .await
+        };
+        // What one statement takes needs no transaction around it.
+        if fits { self.statements(enqueue).await } else { self.transaction(enqueue).await }
     }
 
     async fn claim(&self, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError> {

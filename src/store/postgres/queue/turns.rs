@@ -74,6 +74,11 @@ async fn low(mut connection: &AsyncPgConnection, lines: &BTreeSet<Line>) -> Resu
     Ok(low)
 }
 
+/// Makes those of these lanes that aren't there.
+pub(super) async fn make(connection: &AsyncPgConnection, lanes: &[Lane]) -> Result<(), Error> {
+    add(connection, &lanes.iter().cloned().collect()).await
+}
+
 const ADD_SHARDS: &str = "insert into queue_shard (shard) select * from unnest($1) on conflict (shard) do nothing";
 const ADD_LANES: &str =
     "insert into queue_lane (shard, kind, priority) select * from unnest($1, $2, $3) on conflict (shard, kind, priority) do nothing";

@@ -1,6 +1,6 @@
 //! Out of the queue: a worker's next jobs.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use diesel::{
     RunQueryDsl, SqliteConnection,
@@ -8,9 +8,10 @@ use diesel::{
     sql_types::{BigInt, Binary, Bool, Integer, Text},
 };
 
-use super::{ClaimedRow, enqueue::promote, limited, limits, worker};
+use super::{ClaimedRow, enqueue::promote, limited, limits, listed, worker};
 use crate::{
     id::{JobId, WorkerId},
+    job::Claimed,
     store::{
         Batch,
         sqlite::{
@@ -35,13 +36,13 @@ pub(super) fn claim(connection: &mut SqliteConnection, worker: WorkerId, room: u
     if !worker::register(connection, worker, lease)? {
         return Ok(Batch { lost: true, ..Batch::default() });
     }
-    let mut jobs = Vec::with_capacity(chosen.len());
-    for id in chosen {
-        let binds = [Bind::Bytes(worker.as_bytes()), Bind::Number(now), Bind::Bytes(id.as_bytes())];
-        let row: ClaimedRow = Statement::<Returned>::new(BEGIN, binds).get_result(connection)?;
-        jobs.push(row.read()?);
-    }
-    Ok(Batch { jobs, more, lost: false })
+    let ids = listed(&chosen)?;
+    let binds = [Bind::Bytes(worker.as_bytes()), Bind::Number(now), Bind::Text(&ids)];
+    let rows: Vec<ClaimedRow> = Statement::<Returned>::new(BEGIN, binds).load(connection)?;
+    let mut jobs: Vec<Claimed> = rows.into_iter().map(ClaimedRow::read).collect::<Result<_, _>>()?;
+    let order: HashMap<JobId, usize> = chosen.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
+    jobs.sort_unstable_by_key(|job| order.get(&job.fence.job).copied());
+    Ok(Batch { jobs, more, renewed: true, lost: false })
 }
 
 /// The jobs to begin, and whether others wait besides.
@@ -96,5 +97,6 @@ const LANE: &str = "select id, user_id, priority, turn from job where state = 0 
 /// What `ClaimedRow` reads.
 type Returned = (Binary, Text, Integer, Integer, Integer, Bool, BigInt, Text);
 
-const BEGIN: &str = "update job set state = 3, attempt = attempt + 1, tries = tries + 1, worker = ?, started_at = ?, error = null where id = ?
+const BEGIN: &str = "update job set state = 3, attempt = attempt + 1, tries = tries + 1, worker = ?, started_at = ?, error = null
+    where id in (select unhex(given.value) from json_each(?) as given)
     returning id, user_id, attempt, failures, crashes, cancel_asked, run_at, work";

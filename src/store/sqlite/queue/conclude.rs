@@ -1,17 +1,24 @@
 //! Out of `running`, and how far a job is until then.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection, result::Error};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SelectableHelper, SqliteConnection,
+    result::Error,
+    sql_types::{Binary, Integer},
+};
 
-use super::{ClaimedRow, RUNNING, fenced, state_number, worker};
+use super::{ClaimedRow, RUNNING, fenced, hex, json, listed, state_number, worker};
 use crate::{
     id::{JobId, UserId, WorkerId},
     job::{Fence, State},
     store::{
-        Conclusion, Ending, Stopping, Then,
+        Conclusion, Stopping, Then,
         sqlite::{
-            history,
+            history, id_bytes,
             literal::{Bind, Statement},
             millis, now, outbox,
             schema::{job, job_done},
@@ -25,13 +32,14 @@ pub(super) fn conclude(connection: &mut SqliteConnection, worker: WorkerId, conc
         return Ok(vec![false; conclusions.len()]);
     }
     let now = now();
-    let one = |Conclusion { fence, then, usage }: &Conclusion| {
-        let mut put_back = |sql, binds: &[Bind<'_>]| {
+    let ended = end_all(connection, worker, conclusions, now)?;
+    let one = |(Conclusion { fence, then, usage }, has_ended): (&Conclusion, bool)| {
+        let mut put_back = |sql, binds: &[Bind<'_>]| -> Result<bool, Error> {
             let fence = [Bind::Bytes(fence.job.as_bytes()), Bind::Number(fence.attempt.into()), Bind::Bytes(worker.as_bytes())];
             Ok(Statement::<()>::new(sql, [binds, &fence].concat()).execute(connection)? == 1)
         };
         let held = match then {
-            Then::End(ending) => end(connection, worker, *fence, ending),
+            Then::End(_) => Ok(has_ended),
             Then::Retry { pause, error, crash } => {
                 let (due, at, error, crash) = (now + millis(*pause), now, Bind::Text(error), Bind::Number(i64::from(*crash)));
                 put_back(RETRY, &[Bind::Number(due), crash, error, Bind::Number(at), error, crash])
@@ -44,7 +52,7 @@ pub(super) fn conclude(connection: &mut SqliteConnection, worker: WorkerId, conc
         }
         Ok(held)
     };
-    conclusions.iter().map(one).collect()
+    conclusions.iter().zip(ended).map(one).collect()
 }
 
 const RETRY: &str = "update job set state = 2, run_at = ?, failures = failures + 1, crashes = crashes + ?, error = ?, worker = null, provider = null,
@@ -57,42 +65,69 @@ const SNOOZE: &str = "update job set state = 1, run_at = ?, tries = max(tries - 
 const GIVE_BACK: &str = "update job set state = 0, tries = max(tries - 1, 0), worker = null, provider = null
     where id = ? and attempt = ? and worker = ? and state = 3";
 
-fn end(connection: &mut SqliteConnection, worker: WorkerId, fence: Fence, ending: &Ending) -> Result<bool, Error> {
-    let result = ending.result.as_ref().map(serde_json::to_string).transpose().map_err(|error| Error::SerializationError(error.into()))?;
-    let error = ending.error.as_deref();
-    let failed = error.filter(|_| ending.state == State::Discarded);
-    let at = now();
-    let binds = [
-        Bind::Perhaps(result.as_deref()),
-        Bind::Perhaps(error),
-        Bind::Number(at),
-        Bind::Perhaps(failed),
-        Bind::Number(at),
-        Bind::Perhaps(failed),
-        Bind::Number(state_number(ending.state).into()),
-        Bind::Bytes(fence.job.as_bytes()),
-        Bind::Number(fence.attempt.into()),
-        Bind::Bytes(worker.as_bytes()),
-    ];
-    if Statement::<()>::new(KEEP, binds).execute(connection)? == 0 {
-        return Ok(false);
+/// Ends those that are to end and can. Says of each conclusion whether it was one of them; the first alone, of one that stands
+/// twice. Those that end alike share a statement.
+fn end_all(connection: &mut SqliteConnection, worker: WorkerId, conclusions: &[Conclusion], now: i64) -> Result<Vec<bool>, Error> {
+    let (mut alike, mut seen) = (BTreeMap::new(), HashSet::new());
+    for Conclusion { fence, then, .. } in conclusions {
+        if let Then::End(ending) = then
+            && seen.insert(*fence)
+        {
+            let key = (state_number(ending.state), ending.result.as_ref().map(json).transpose()?, ending.error.as_deref());
+            alike.entry(key).or_insert_with(Vec::new).push(format!("{}{}", hex(fence.job), fence.attempt));
+        }
     }
-    Statement::<()>::new("delete from job where id = ?", [Bind::Bytes(fence.job.as_bytes())]).execute(connection)?;
-    if let Some(message) = &ending.message {
-        history::insert(connection, message)?;
+    let mut kept: Vec<Fence> = Vec::new();
+    for ((state, result, error), fences) in alike {
+        let (result, failed) = (result.as_deref(), error.filter(|_| state == state_number(State::Discarded)));
+        let binds = [
+            Bind::Perhaps(result),
+            Bind::Perhaps(error),
+            Bind::Number(now),
+            Bind::Perhaps(failed),
+            Bind::Number(now),
+            Bind::Perhaps(failed),
+            Bind::Number(state.into()),
+            Bind::Text(&json(&fences)?),
+            Bind::Bytes(worker.as_bytes()),
+        ];
+        let rows: Vec<(Vec<u8>, i32)> = Statement::<(Binary, Integer)>::new(KEEP, binds).load(connection)?;
+        let fence = |(id, attempt): (Vec<u8>, i32)| Ok(Fence { job: JobId::from_bytes(id_bytes(&id)?), attempt: attempt.cast_unsigned() });
+        kept.extend(rows.into_iter().map(fence).collect::<Result<Vec<_>, Error>>()?);
     }
-    if let Some(outgoing) = &ending.outgoing {
-        outbox::insert(connection, outgoing)?;
+    if kept.is_empty() {
+        return Ok(vec![false; conclusions.len()]);
     }
-    Ok(true)
+    let ids: Vec<JobId> = kept.iter().map(|fence| fence.job).collect();
+    Statement::<()>::new(LET_GO, [Bind::Text(&listed(&ids)?)]).execute(connection)?;
+    let mut ended: HashSet<Fence> = kept.into_iter().collect();
+    let mut tell = |Conclusion { fence, then, .. }: &Conclusion| {
+        let Then::End(ending) = then else { return Ok(false) };
+        if !ended.remove(fence) {
+            return Ok(false);
+        }
+        if let Some(message) = &ending.message {
+            history::insert(connection, message)?;
+        }
+        if let Some(outgoing) = &ending.outgoing {
+            outbox::insert(connection, outgoing)?;
+        }
+        Ok(true)
+    };
+    conclusions.iter().map(&mut tell).collect()
 }
 
+/// A fence that is given is an id, 32 digits, and the attempt.
 const KEEP: &str = "insert into job_done
         (state, result, error, finished_at, errors, progress, id, kind, user_id, attempt, work, created_at, started_at, priority, unique_key, fence)
     select given.state, ?, coalesce(?, error), ?,
         iif(? is null, errors, json_insert(errors, '$[#]', json_object('at', ?, 'attempt', tries, 'error', ?, 'crash', json('false')))),
         iif(given.state = 4, 100, progress), id, kind, user_id, tries, work, created_at, started_at, priority, unique_key, attempt
-    from job, (select ? as state) as given where id = ? and attempt = ? and worker = ? and job.state = 3";
+    from (select ? as state, given.value from json_each(?) as given) as given cross join job
+    where job.id = unhex(substr(given.value, 1, 32)) and job.attempt = substr(given.value, 33) + 0 and job.worker = ? and job.state = 3
+    returning id, fence";
+
+const LET_GO: &str = "delete from job where id in (select unhex(given.value) from json_each(?) as given)";
 
 pub(super) fn progress(connection: &mut SqliteConnection, worker: WorkerId, fence: Fence, percent: u8, note: &str) -> Result<bool, Error> {
     if !worker::lives(connection, worker)? {

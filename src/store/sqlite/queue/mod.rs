@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::{Queryable, Selectable, result::Error};
+use serde::Serialize;
+use uuid::Uuid;
 
 pub(super) use self::enqueue::accept;
 use super::{SqliteStore, id_bytes, literal::Predicate, now, schema::job, unreadable};
@@ -106,6 +108,20 @@ impl ClaimedRow {
             work: serde_json::from_str::<Work>(&self.work).map_err(|error| error.to_string()),
         })
     }
+}
+
+/// An id, as a statement takes it within a list.
+fn hex(id: JobId) -> String {
+    Uuid::from_bytes(*id.as_bytes()).simple().to_string()
+}
+
+/// Ids, as a statement takes a whole list of them.
+fn listed(ids: &[JobId]) -> Result<String, Error> {
+    json(&ids.iter().map(|id| hex(*id)).collect::<Vec<_>>())
+}
+
+fn json(list: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(list).map_err(|error| Error::SerializationError(error.into()))
 }
 
 /// How long from one moment to a later one.
