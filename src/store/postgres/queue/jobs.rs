@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::{bucket_of, job_id, limited, shards, state_number, state_of, uuid_of};
+use super::{bucket_of, job_id, limited, shard_of, shards, state_number, state_of, uuid_of};
 use crate::{
     id::{JobId, UserId},
     job::JobView,
@@ -98,10 +98,15 @@ pub(super) async fn show(mut connection: &AsyncPgConnection, user: &UserId, id: 
     Ok(None)
 }
 
+/// Of each index what is asked for.
 const LIST: &str = concat!(
     "select ",
     live!(),
-    " from job where user_id = $1 and id < $2 and ($3 is null or state = $3) and ($4 is null or kind = $4) order by id desc limit $5"
+    " from job where user_id = $1 and state in (0, 1, 2) and id < $2 and ($3 is null or state = $3) and ($4 is null or kind = $4)
+    union all select ",
+    live!(),
+    " from job where shard = $5 and user_id = $1 and state = 3 and id < $2 and ($3 is null or $3 = 3) and ($4 is null or kind = $4)
+    order by id desc limit $6"
 );
 const LIST_DONE: &str = concat!(
     "select ",
@@ -110,19 +115,18 @@ const LIST_DONE: &str = concat!(
 );
 
 pub(super) async fn list(mut connection: &AsyncPgConnection, user: &UserId, filter: JobFilter) -> Result<Vec<JobView>, Error> {
-    let mut jobs: Vec<JobView> = Vec::new();
-    // What lives first: one that ends meanwhile is found twice, and not missed.
-    for sql in [LIST, LIST_DONE] {
-        let list = statement::<Columns>(sql)
+    let of = |sql| {
+        statement::<Columns>(sql)
             .bind::<Text, _>(user.as_str())
             .bind::<SqlUuid, _>(filter.before.map_or(Uuid::max(), uuid_of))
             .bind::<Nullable<SmallInt>, _>(filter.state.map(state_number))
             .bind::<Nullable<Text>, _>(filter.kind.map(crate::job::Kind::as_str))
-            .bind::<BigInt, _>(limited(filter.limit));
-        for row in list.load::<Row>(&mut connection).await? {
-            jobs.push(row.read()?);
-        }
-    }
+    };
+    let limit = limited(filter.limit);
+    // What lives first: one that ends meanwhile is found twice, and not missed.
+    let mut rows: Vec<Row> = of(LIST).bind::<SmallInt, _>(shard_of(user.as_str())).bind::<BigInt, _>(limit).load(&mut connection).await?;
+    rows.extend(of(LIST_DONE).bind::<BigInt, _>(limit).load::<Row>(&mut connection).await?);
+    let mut jobs: Vec<JobView> = rows.into_iter().map(Row::read).collect::<Result<_, _>>()?;
     jobs.sort_by_key(|job| std::cmp::Reverse(job.job_id));
     jobs.dedup_by_key(|job| job.job_id);
     jobs.truncate(filter.limit);

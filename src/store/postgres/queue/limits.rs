@@ -11,7 +11,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::{bucket_of, lives, stands_in, uuid_of, worker_uuid};
+use super::{bucket_of, lives, shard_of, stands_in, uuid_of, worker_uuid};
 use crate::{
     id::WorkerId,
     job::Fence,
@@ -40,7 +40,7 @@ pub(super) async fn read(mut connection: &AsyncPgConnection) -> Result<Vec<Limit
 
 const HOLD: &str = "select name, most from queue_limit where scope = 'kind' and name = any($1) order by name for update";
 const RUNNING_OF_KINDS: &str = "select kind, count(*) from job where state = 3 and kind = any($1) group by kind";
-const RUNNING_OF_USERS: &str = "select user_id, count(*) from job where user_id = any($1) and state = 3 group by user_id";
+const RUNNING_OF_USERS: &str = "select user_id, count(*) from job where user_id = any($1) and shard = any($2) and state = 3 group by user_id";
 
 /// How many more may run now, of these users.
 pub(super) async fn allowance<'a>(
@@ -61,20 +61,21 @@ pub(super) async fn allowance<'a>(
     if !counted.is_empty() {
         let held = statement::<(Text, Nullable<Integer>)>(HOLD).bind::<Array<Text>, _>(&counted);
         let held: Vec<(String, Option<i32>)> = held.load(&mut connection).await?;
-        let running: HashMap<String, i64> = count(connection, RUNNING_OF_KINDS, counted).await?;
+        let running = statement::<(Text, BigInt)>(RUNNING_OF_KINDS).bind::<Array<Text>, _>(&counted);
+        let running: Vec<(String, i64)> = running.load(&mut connection).await?;
+        let running: HashMap<String, i64> = running.into_iter().collect();
         let left = |(kind, most): (String, Option<i32>)| Some((i64::from(most?) - running.get(&kind).copied().unwrap_or(0), kind));
         allowance.kinds.extend(held.into_iter().filter_map(left).map(|(left, kind)| (kind, left)));
     }
     if allowance.each_user.is_some() {
         let users: BTreeSet<&str> = users.collect();
-        allowance.running = count(connection, RUNNING_OF_USERS, users.into_iter().collect()).await?;
+        let shards: BTreeSet<i16> = users.iter().map(|user| shard_of(user)).collect();
+        let asked = statement::<(Text, BigInt)>(RUNNING_OF_USERS).bind::<Array<Text>, _>(users.into_iter().collect::<Vec<_>>());
+        let asked = asked.bind::<Array<SmallInt>, _>(shards.into_iter().collect::<Vec<_>>());
+        let rows: Vec<(String, i64)> = asked.load(&mut connection).await?;
+        allowance.running = rows.into_iter().collect();
     }
     Ok(allowance)
-}
-
-async fn count(mut connection: &AsyncPgConnection, sql: &'static str, of: Vec<&str>) -> Result<HashMap<String, i64>, Error> {
-    let rows: Vec<(String, i64)> = statement::<(Text, BigInt)>(sql).bind::<Array<Text>, _>(of).load(&mut connection).await?;
-    Ok(rows.into_iter().collect())
 }
 
 const ADD_PROVIDER: &str = "insert into queue_limit (scope, name) values ('provider', $1) on conflict (scope, name) do nothing";

@@ -1,0 +1,1 @@
+drop index if exists job_of_user
