@@ -5,7 +5,7 @@ use std::time::Duration;
 use persona_community::{
     id::WorkerId,
     job::{Chore, Kind, NewJob, State, Work},
-    store::{AdminFilter, Conclusion, Idempotency, JobFilter, Request, Scope, Store, Then},
+    store::{AdminFilter, Conclusion, Idempotency, JobFilter, QueueStore as _, Request, Scope, Store, Then},
     timestamp::Timestamp,
 };
 
@@ -114,4 +114,46 @@ async fn nothing_that_the_queue_asks_walks_through_a_table() {
     }
     let walked: Vec<_> = walks().await.into_iter().filter(|now| !before.contains(now)).collect();
     assert!(walked.is_empty(), "{walked:?}, where it was {before:?}");
+}
+
+/// Waits until the store's sessions are gone: what a session has read is counted when it ends.
+async fn entries_read(client: &tokio_postgres::Client) -> i64 {
+    let (begun, sessions) =
+        (std::time::Instant::now(), "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'persona'");
+    while client.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the sessions do not end");
+        tokio::task::yield_now().await;
+    }
+    client.query_one("select idx_tup_read from pg_stat_user_indexes where indexrelname = 'job_available'", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn claims_do_not_wade_through_what_was_claimed_while_an_old_transaction_keeps_it() {
+    const REMAINS: i64 = 5000;
+    let database = Database::new();
+    let (client, old, worker) = (database.client().await, database.client().await, WorkerId::new());
+    old.batch_execute("begin isolation level repeatable read; select count(*) from worker").await.unwrap();
+    let claim = async |store: &dyn Store, room| {
+        let jobs = store.claim(worker, room, LEASE).await.unwrap().jobs;
+        let ended = jobs.iter().map(|job| Conclusion::new(job.fence, end(State::Completed))).collect();
+        assert!(store.conclude(worker, ended).await.unwrap().into_iter().all(|held| held));
+        jobs.len()
+    };
+    let jobs = |count| (0..count).map(|number| noop(&format!("user-{}", number % 10))).collect::<Vec<_>>();
+    let store = database.store().await;
+    for _ in 0..10 {
+        store.enqueue(jobs(REMAINS / 10)).await.unwrap();
+        while claim(&store, 100).await > 0 {}
+    }
+    store.close().await;
+    let before = entries_read(&client).await;
+    let store = database.store().await;
+    store.enqueue(jobs(400)).await.unwrap();
+    for _ in 0..20 {
+        assert!(claim(&store, 10).await > 0);
+    }
+    store.close().await;
+    let read = entries_read(&client).await - before;
+    // Once it looks from the very beginning, to see what is there and to claim it.
+    assert!(read < 4 * REMAINS, "{read} entries were read for twenty claims");
 }
