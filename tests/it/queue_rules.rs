@@ -86,7 +86,7 @@ async fn a_better_priority_comes_first(engine: Engine) {
 
 async fn a_job_waits_for_its_time(engine: Engine) {
     let (queue, worker) = (Queue::open(engine), WorkerId::new());
-    let soon = Duration::from_millis(150);
+    let soon = Duration::from_millis(600);
     let job = queue.enqueue(NewJob { run_at: Some(Timestamp::now().after(soon)), ..noop("ada") }).await;
     assert_eq!((queue.state(job).await, queue.claim(worker, 1).await.len()), (State::Scheduled, 0));
     let due = queue.store.next_look(worker).await.unwrap().unwrap();
