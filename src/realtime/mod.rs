@@ -13,7 +13,7 @@
 //!
 //! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
 //! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
-//! [`elsewhere`], [`index`], [`people`], [`ring`], [`typing`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
+//! [`elsewhere`], [`index`], [`people`], [`ring`], [`typing`], [`unrest`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
 
 pub mod audience;
 pub mod behind;
@@ -34,6 +34,7 @@ pub mod registry;
 pub mod ring;
 pub mod room;
 pub mod typing;
+pub mod unrest;
 pub mod watch;
 pub mod wheel;
 

@@ -2,13 +2,12 @@
 //!
 //! A user is there while at least one of their streams is, and for a grace after, so that a reload is no leave. Changes are
 //! told one by one while they are few; when more than four a second happen they are told together, at most four times a
-//! second, and ever more rarely the more are to be told, or a full room that fills would cost the square of its size. What is there and what was told are kept apart: a newcomer is shown what was told, and every later frame
-//! continues from there.
+//! second, and ever more rarely the more are to be told, or a full room that fills would cost the square of its size. What is there
+//! and what was told are kept apart: a newcomer is shown what was told, and every later frame continues from there.
 //!
 //! Pure: time comes in as an argument. Refuses to send anything itself.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +17,7 @@ use bytes::Bytes;
 use super::{
     elsewhere::{Elsewhere, Shift},
     people::{Attendee, FEW, People},
+    unrest::{SECOND, Unrest},
 };
 use crate::{
     event::{Person, Presence},
@@ -27,9 +27,6 @@ use crate::{
 
 /// How many people a list names; the count tells of the rest.
 const NAMED: usize = 100;
-/// Frames a second, at most.
-const FRAMES_A_SECOND: usize = 4;
-const SECOND: Duration = Duration::from_secs(1);
 /// The least and the most time between a summary and the next frame.
 const SHORTEST: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(5);
@@ -47,59 +44,6 @@ pub struct Attendance {
     /// The snapshot for newcomers, encoded, as long as it holds.
     greeting: Option<Box<Bytes>>,
     elsewhere: Option<Box<Elsewhere>>,
-}
-
-/// What has changed and is not all told yet, or was a moment ago.
-#[derive(Debug, Default)]
-struct Unrest {
-    /// Those with no stream left and when their grace ends, soonest first.
-    leaving: VecDeque<(Instant, UserId)>,
-    /// Those of whom something may be to tell.
-    untold: Vec<UserId>,
-    /// Those of whom something may be to say to other processes.
-    unsaid: Vec<UserId>,
-    /// When the newest frames were told, in no order.
-    frames: [Option<Instant>; FRAMES_A_SECOND],
-    /// After a summary, and in a large room after any frame, the next one waits for this.
-    not_before: Option<Instant>,
-}
-
-impl Unrest {
-    /// How many frames may be told now.
-    fn free(&mut self, now: Instant) -> usize {
-        for told in &mut self.frames {
-            told.take_if(|told| now.duration_since(*told) >= SECOND);
-        }
-        self.frames.iter().filter(|told| told.is_none()).count()
-    }
-
-    /// So many frames are told now.
-    fn told(&mut self, frames: usize, not_before: Option<Instant>, now: Instant) {
-        self.not_before = not_before;
-        self.frames.iter_mut().filter(|told| told.is_none()).take(frames).for_each(|told| *told = Some(now));
-    }
-
-    /// When there is something to tell, or, where nothing is, when all this may be forgotten.
-    fn next_due(&self) -> Option<Instant> {
-        let grace = self.leaving.front().map(|(until, _)| *until);
-        if self.untold.is_empty() {
-            return grace.or_else(|| self.settles());
-        }
-        let is_full = self.frames.iter().all(Option::is_some);
-        let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
-        let frame = oldest.max(self.not_before).unwrap_or_else(Instant::now);
-        Some(grace.map_or(frame, |grace| grace.min(frame)))
-    }
-
-    /// When what was told no longer matters.
-    fn settles(&self) -> Option<Instant> {
-        let frames = self.frames.iter().flatten().max().map(|told| *told + SECOND);
-        frames.max(self.not_before)
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.leaving.is_empty() && self.untold.is_empty() && self.unsaid.is_empty() && self.settles().is_none_or(|settles| settles <= now)
-    }
 }
 
 impl Attendance {
@@ -243,6 +187,7 @@ impl Attendance {
         let untold = std::mem::take(&mut unrest.untold);
         let changes: Vec<Change> = untold.iter().filter_map(|user| self.settle(user, now)).collect();
         if changes.is_empty() {
+            self.unrest.take_if(|unrest| unrest.is_over(now));
             return Vec::new();
         }
         self.greeting = None;
@@ -329,6 +274,7 @@ fn singly(changes: Vec<Change>) -> Vec<Presence> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::realtime::unrest::FRAMES_A_SECOND;
 
     const GRACE: Duration = Duration::from_secs(5);
 
