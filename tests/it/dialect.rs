@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Functions of both engines.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 17] = [
     "any",
     "array_agg",
     "clock_timestamp",
