@@ -27,7 +27,6 @@ use diesel::{
     result::Error,
     sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid},
 };
-use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 pub(super) use self::{
@@ -223,13 +222,11 @@ impl QueueStore for PostgresStore {
     }
 
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<bool>, StoreError> {
-        let fits = jobs.len() <= enqueue::BATCH;
-        let enqueue = async move |connection: &AsyncPgConnection, doubt| {
+        self.transaction(async move |connection, doubt| {
             let jobs: Vec<&NewJob> = jobs.iter().collect();
             enqueue::enqueue_once(connection, &jobs, doubt).await
-        };
-        // What one statement takes needs no transaction around it.
-        if fits { self.statements(enqueue).await } else { self.transaction(enqueue).await }
+        })
+        .await
     }
 
     async fn claim(&self, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError> {
