@@ -41,8 +41,9 @@ pub struct Completer {
     tools: Tools,
     waiting: RefCell<Vec<Concluded>>,
     arrived: Notify,
-    /// What a batch that is on its way holds.
-    under_way: Cell<usize>,
+    /// How many were handed in, and how many of them are written; the first come first.
+    gathered: Cell<u64>,
+    written: Cell<u64>,
     /// A batch has gone.
     gone: Notify,
 }
@@ -66,12 +67,20 @@ impl Completer {
     /// One that writes to the store of these tools, on the current thread.
     #[must_use]
     pub fn start(tools: Tools) -> Rc<Self> {
-        let completer = Rc::new(Self { tools, waiting: RefCell::default(), arrived: Notify::new(), under_way: Cell::new(0), gone: Notify::new() });
+        let completer = Rc::new(Self {
+            tools,
+            waiting: RefCell::default(),
+            arrived: Notify::new(),
+            gathered: Cell::new(0),
+            written: Cell::new(0),
+            gone: Notify::new(),
+        });
         actix_rt::spawn(completer.clone().run());
         completer
     }
 
-    /// Has an attempt concluded, or, where nothing follows, forgotten. Waits while too much waits already.
+    /// Has an attempt concluded, or, where nothing follows, forgotten. Waits while too much waits already; and where something was
+    /// used, until that is counted, as the next job may be one of the same user who has reached a limit by it.
     pub async fn conclude(&self, fence: Fence, figures: Rc<OfKind>, conclusion: Option<Conclusion>, lease: Arc<Lease>) {
         let Some(conclusion) = conclusion else {
             lost(fence, &figures);
@@ -80,7 +89,12 @@ impl Completer {
         while self.waiting.borrow().len() >= MOST {
             self.gone.notified().await;
         }
+        let is_counted = !conclusion.usage.is_empty();
         self.gather(conclusion, figures, lease);
+        let mine = self.gathered.get();
+        while is_counted && self.written.get() < mine {
+            self.gone.notified().await;
+        }
     }
 
     /// Has an attempt concluded without waiting: for what is given back or taken over, which comes in batches anyway.
@@ -90,6 +104,7 @@ impl Completer {
 
     fn gather(&self, conclusion: Conclusion, figures: Rc<OfKind>, lease: Arc<Lease>) {
         self.waiting.borrow_mut().push(Concluded { conclusion, lease, figures });
+        self.gathered.set(self.gathered.get() + 1);
         self.arrived.notify_one();
     }
 
@@ -100,10 +115,11 @@ impl Completer {
                 self.arrived.notified().await;
                 continue;
             }
-            self.under_way.set(batch.len());
-            self.write(batch).await;
-            self.under_way.set(0);
+            let written = self.written.get() + batch.len() as u64;
+            let outgoing = self.write(batch).await;
+            self.written.set(written);
             self.gone.notify_waiters();
+            stream::iter(outgoing).for_each_concurrent(TOLD_AT_ONCE, async |outgoing| self.tools.outbox.publish(&outgoing).await).await;
         }
     }
 
@@ -115,7 +131,8 @@ impl Completer {
         waiting.drain(..count).collect()
     }
 
-    async fn write(&self, batch: Vec<Concluded>) {
+    /// Writes a batch, and gives the events to tell.
+    async fn write(&self, batch: Vec<Concluded>) -> Vec<Outgoing> {
         let lease = batch[0].lease.clone();
         let held = batch.len();
         let outgoing = match self.try_until_over(&lease, &batch).await {
@@ -130,7 +147,7 @@ impl Completer {
             Ok(written) => self.settled(&batch, &written).await,
         };
         lease.release(held);
-        stream::iter(outgoing).for_each_concurrent(TOLD_AT_ONCE, async |outgoing| self.tools.outbox.publish(&outgoing).await).await;
+        outgoing
     }
 
     async fn write_alone(&self, lease: &Lease, one: Concluded) -> Option<Outgoing> {

@@ -209,14 +209,15 @@ async fn begin(
     let registered = async { if renews { worker::renew(connection, asked.worker, asked.lease).await } else { Ok(true) } };
     let begun = begin_jobs(connection, asked.worker, chosen);
     let (mut lives, (mut begun, ())) = both(registered, both(begun, serve(connection, served))).await?;
-    if begun.is_empty() && !renews {
-        // It was over all the same by then.
-        lives = false;
+    // Either they have been stopped since they were chosen, or the lease was over all the same.
+    let is_unclear = begun.is_empty() && !renews;
+    if is_unclear {
+        lives = worker::renew(connection, asked.worker, asked.lease).await?;
     }
-    if !lives {
-        if !worker::begin_again(connection, asked.worker, asked.lease).await? {
-            return Ok(None);
-        }
+    if !lives && !worker::begin_again(connection, asked.worker, asked.lease).await? {
+        return Ok(None);
+    }
+    if !lives || is_unclear {
         begun = begin_jobs(connection, asked.worker, chosen).await?;
     }
     let order: HashMap<JobId, usize> = chosen.iter().enumerate().map(|(place, id)| (*id, place)).collect();
