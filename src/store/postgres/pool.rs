@@ -125,12 +125,16 @@ impl Connector {
         format!("{}:{}/{}", hosts.collect::<Vec<_>>().join(","), ports.join(","), self.server.get_dbname().unwrap_or_default())
     }
 
-    /// Whether transactions run at READ COMMITTED: they don't count what others commit meanwhile.
+    /// Whether transactions run at READ COMMITTED: they don't count what others commit meanwhile. Known since the first connection.
     pub(super) fn misses_commits(&self) -> bool {
+        self.engine.get().is_some_and(|engine| self.is_read_committed(*engine))
+    }
+
+    fn is_read_committed(&self, engine: Engine) -> bool {
         match self.isolation {
             Isolation::ReadCommitted => true,
             Isolation::Serializable => false,
-            Isolation::OfEngine => self.engine.get() == Some(&Engine::Postgres),
+            Isolation::OfEngine => engine == Engine::Postgres,
         }
     }
 
@@ -167,10 +171,7 @@ impl Connector {
         let engine = engine(connection).await?;
         // The same each time.
         let _ = self.engine.set(engine);
-        let isolation = match (self.isolation, engine) {
-            (Isolation::Serializable, _) | (Isolation::OfEngine, Engine::Cockroach) => "serializable",
-            (Isolation::ReadCommitted, _) | (Isolation::OfEngine, Engine::Postgres) => "read committed",
-        };
+        let isolation = if self.is_read_committed(engine) { "read committed" } else { "serializable" };
         let millis = self.timeout.as_millis();
         // Who is stopped in the middle of a transaction keeps others from what it has locked for no longer than this.
         let idle = (millis / 4).max(1_000);
