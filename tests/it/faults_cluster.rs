@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use redis::Value as Answered;
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::support::{
-    DEADLINE,
-    answer::Answer,
     app::{App, meanwhile},
     eventually,
     person::Person,
@@ -22,23 +19,6 @@ const ROOMS: [&str; 6] = ["channel:red", "channel:green", "channel:blue", "chann
 /// A server on this cluster. Its streams say often that they are there.
 fn on(cluster: &Cluster) -> App {
     App::with(&[("REDIS_URL", &cluster.url()), ("PERSONA_PING_MS", "200")])
-}
-
-async fn readiness(app: &App) -> Answer {
-    Answer::to(reqwest::Client::new().get(format!("{}/readyz", app.url))).await
-}
-
-/// Everything that a stream tells until `is_all` of it is there.
-async fn told(stream: &mut Stream, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-    let mut events = Vec::new();
-    let read = async {
-        while !is_all(&events) {
-            events.push(stream.try_next().await.expect("the stream has ended"));
-        }
-    };
-    let is_late = timeout(DEADLINE, read).await.is_err();
-    assert!(!is_late, "there is no more than {events:#?}");
-    events
 }
 
 /// Where something was said, and what.
@@ -64,7 +44,7 @@ async fn in_all_rooms(app: &App) -> (Person, Stream) {
     let ada = Person::new(app, "Ada").await;
     let mut stream = ada.listen(&ROOMS).await;
     let before = say_everywhere(&ada, "before").await;
-    let events = told(&mut stream, |events| said(events).len() == ROOMS.len()).await;
+    let events = stream.told(|events| said(events).len() == ROOMS.len()).await;
     assert_eq!(said(&events), before);
     (ada, stream)
 }
@@ -84,7 +64,7 @@ async fn while_a_node_of_a_cluster_hangs_messages_are_taken_and_streams_stay_ope
     cluster.nodes[0].signal("STOP");
     let mut owed = say_everywhere(&ada, "meanwhile").await;
     let problem = eventually("it is not ready", async || {
-        let answer = readiness(&app).await;
+        let answer = app.readiness().await;
         (answer.status == 503).then(|| answer.is_problem(503, "not_ready", None))
     });
     let detail = problem.await["detail"].clone();
@@ -92,12 +72,12 @@ async fn while_a_node_of_a_cluster_hangs_messages_are_taken_and_streams_stay_ope
     // Longer than its cluster waits before it gives the node up.
     meanwhile(Duration::from_secs(4)).await;
     owed.extend(say_everywhere(&ada, "still").await);
-    let mut events = told(&mut stream, |events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
+    let mut events = stream.told(|events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
 
     cluster.nodes[0].signal("CONT");
-    eventually("it is ready", async || (readiness(&app).await.status == 200).then_some(())).await;
+    eventually("it is ready", async || (app.readiness().await.status == 200).then_some(())).await;
     owed.extend(say_everywhere(&ada, "after").await);
-    events.extend(told(&mut stream, |more| said(&events).len() + said(more).len() >= owed.len()).await);
+    events.extend(stream.told(|more| said(&events).len() + said(more).len() >= owed.len()).await);
     owed.sort_unstable();
     assert_eq!(said(&events), owed);
     assert!(!events.iter().any(|event| ["stream_reset", "stream_closing"].contains(&event.kind())), "{events:#?}");
@@ -113,10 +93,10 @@ async fn a_node_of_a_cluster_that_starts_anew_is_a_gap_in_its_rooms_and_in_no_ot
     cluster.nodes[0].ask::<Answered>(&["SAVE"]);
     cluster.nodes[0].restart();
     cluster.wait();
-    eventually("it is ready", async || (readiness(&app).await.status == 200).then_some(())).await;
+    eventually("it is ready", async || (app.readiness().await.status == 200).then_some(())).await;
     let after = say_everywhere(&ada, "after").await;
     let is_all = |events: &[Event]| said(events).iter().filter(|(_, content)| *content == "after").count() == ROOMS.len();
-    let events = told(&mut stream, is_all).await;
+    let events = stream.told(is_all).await;
     assert_eq!(said(&events), after);
     let mut gaps: Vec<&str> = Vec::new();
     for event in events.iter().filter(|event| event.kind() == "stream_reset") {

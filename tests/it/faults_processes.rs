@@ -6,7 +6,6 @@ use std::{cell::RefCell, collections::HashSet, process::Command, time::Duration}
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use crate::support::{
     DEADLINE,
@@ -31,15 +30,7 @@ pub async fn under_way(service: &App) -> (Person, Stream, String, Event) {
 }
 
 async fn told(stream: &mut Stream, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-    let mut events = Vec::new();
-    let read = async {
-        while !is_all(&events) {
-            events.push(stream.try_next().await.expect("the stream has ended"));
-        }
-    };
-    let is_late = timeout(DEADLINE * 2, read).await.is_err();
-    assert!(!is_late, "there is no more than {events:#?}");
-    events
+    stream.told_within(DEADLINE * 2, is_all).await
 }
 
 async fn told_to(stream: &mut Stream, last: &str) -> Vec<Event> {
@@ -167,7 +158,7 @@ async fn while_the_database_is_away_requests_are_refused_for_a_while_and_streams
         let refused = posted(&ada, "refused").await;
         assert_eq!((refused.status, refused.header("retry-after").is_empty()), (503, false), "{refused:?}");
         told(&mut stream, |events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
-        let ready = Answer::to(reqwest::Client::new().get(format!("{}/readyz", service.url))).await;
+        let ready = service.readiness().await;
         ready.is_problem(503, "not_ready", None);
 
         fleet.way.mend();

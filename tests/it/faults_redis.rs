@@ -6,11 +6,9 @@ use std::time::Duration;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
 use redis::Value as Answered;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use crate::support::{
-    DEADLINE, admin,
-    answer::Answer,
+    admin,
     app::App,
     eventually,
     person::{GENERAL, Person},
@@ -26,14 +24,10 @@ fn on(redis: &Redis) -> App {
     App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_SECRET", SECRET), ("PERSONA_PING_MS", "200")])
 }
 
-async fn readiness(app: &App) -> Answer {
-    Answer::to(reqwest::Client::new().get(format!("{}/readyz", app.url))).await
-}
-
 /// Waits until `/readyz` says that the event log is the trouble.
 async fn not_ready(app: &App) {
     let problem = eventually("it is not ready", || async {
-        let answer = readiness(app).await;
+        let answer = app.readiness().await;
         (answer.status == 503).then(|| answer.is_problem(503, "not_ready", None))
     });
     let detail = problem.await["detail"].clone();
@@ -41,7 +35,7 @@ async fn not_ready(app: &App) {
 }
 
 async fn ready(app: &App) {
-    eventually("it is ready", || async { (readiness(app).await.status == 200).then_some(()) }).await;
+    eventually("it is ready", || async { (app.readiness().await.status == 200).then_some(()) }).await;
 }
 
 fn content(event: &Event) -> Option<&str> {
@@ -52,27 +46,14 @@ fn contents(events: &[Event]) -> Vec<&str> {
     events.iter().filter_map(content).collect()
 }
 
-/// Everything that a stream tells until `is_all` of it is there.
-async fn told(stream: &mut Stream, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-    let mut events = Vec::new();
-    let read = async {
-        while !is_all(&events) {
-            events.push(stream.try_next().await.expect("the stream has ended"));
-        }
-    };
-    let is_late = timeout(DEADLINE, read).await.is_err();
-    assert!(!is_late, "there is no more than {events:#?}");
-    events
-}
-
 /// Reads until a message says this.
 async fn told_to(stream: &mut Stream, last: &str) -> Vec<Event> {
-    told(stream, |events| events.last().and_then(content) == Some(last)).await
+    stream.told(|events| events.last().and_then(content) == Some(last)).await
 }
 
 /// The stream is open, says so, and has told of no gap.
 async fn is_open(stream: &mut Stream) {
-    let events = told(stream, |events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
+    let events = stream.told(|events| events.iter().filter(|event| event.kind() == "ping").count() > 2).await;
     assert!(events.iter().all(|event| ["ping", "presence"].contains(&event.kind())), "{events:?}");
 }
 
@@ -122,7 +103,7 @@ async fn while_redis_is_away_messages_are_taken_and_streams_stay_open_and_all_of
     redis.come_back();
     ready(&app).await;
     let is_all = |events: &[Event]| contents(events).len() == said.len() && events.iter().any(Event::is_terminal);
-    let events = told(&mut stream, is_all).await;
+    let events = stream.told(is_all).await;
     assert_eq!(sorted(contents(&events)), sorted(said.iter().map(String::as_str).collect()));
     assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
     // The reply had begun in vain; now there is one, whole, with one end.
@@ -173,7 +154,7 @@ async fn a_redis_without_memory_keeps_nobody_from_speaking_and_all_of_it_is_told
     assert_eq!(history(&ben).await, Vec::<String>::new());
     redis.be_full(false);
     ready(&app).await;
-    let events = told(&mut stream, |events| contents(events).len() == said.len()).await;
+    let events = stream.told(|events| contents(events).len() == said.len()).await;
     assert_eq!(sorted(contents(&events)), said);
     assert!(!events.iter().any(|event| event.kind() == "stream_reset"), "{events:?}");
     assert_eq!(history(&ben).await, said);
@@ -191,7 +172,7 @@ async fn a_redis_that_hangs_delays_and_loses_nothing_and_tells_nothing_twice() {
     is_open(&mut stream).await;
     redis.signal("CONT");
     ready(&app).await;
-    let mut events = told(&mut stream, |events| contents(events).len() == said.len()).await;
+    let mut events = stream.told(|events| contents(events).len() == said.len()).await;
     // Whatever was sent twice has been sent by the time that the outbox is empty: a sweep lies between.
     eventually("the outbox is empty", || async { outbox_is_empty(&app).then_some(()) }).await;
     ada.say(GENERAL, "after").await;
@@ -217,7 +198,7 @@ async fn a_job_that_has_failed_often_enough_while_redis_was_away_is_not_given_up
     ready(&app).await;
     let retried = admin::admin(&app, reqwest::Method::POST, &format!("/api/admin/jobs/{job}/retry")).send().await.unwrap();
     assert_eq!(retried.status().as_u16(), 202);
-    let events = told(&mut stream, |events| events.iter().any(Event::is_terminal)).await;
+    let events = stream.told(|events| events.iter().any(Event::is_terminal)).await;
     let end = events.last().unwrap();
     assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
     ada.job_in(&job, "completed").await;
@@ -333,7 +314,7 @@ async fn a_process_that_was_stopped_for_longer_than_its_lease_ends_its_reply_onc
     crate::support::app::meanwhile(Duration::from_secs(3)).await;
     app.signal("CONT");
     let mut events = vec![first];
-    events.extend(told(&mut stream, |events| events.iter().any(Event::is_terminal)).await);
+    events.extend(stream.told(|events| events.iter().any(Event::is_terminal)).await);
     let end = events.last().unwrap().clone();
     assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
     let chunks = events.iter().filter(|event| event.kind() == "ai_chat_chunk");
@@ -370,6 +351,6 @@ async fn pages_that_are_read_while_much_waits_to_be_told_leave_it_to_the_stream_
     assert_eq!(kept, told_before);
     redis.be_full(false);
     let mut stream = ada.resume(&[GENERAL], cursor.as_deref()).await;
-    let events = told(&mut stream, |events| contents(events).len() == waiting.len()).await;
+    let events = stream.told(|events| contents(events).len() == waiting.len()).await;
     assert_eq!(sorted(contents(&events)), sorted(waiting.iter().map(String::as_str).collect()));
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     DEADLINE,
+    answer::Answer,
     postgres::Database,
     process::{BOUND, spawn},
 };
@@ -63,6 +64,11 @@ impl App {
     /// A server with these settings, on an empty data folder.
     pub fn with(settings: &[(&str, &str)]) -> Self {
         Self::builder(settings).start()
+    }
+
+    /// What it says of whether it can serve.
+    pub async fn readiness(&self) -> Answer {
+        Answer::to(reqwest::Client::new().get(format!("{}/readyz", self.url))).await
     }
 
     /// A server that is not started yet.

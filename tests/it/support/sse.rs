@@ -1,6 +1,6 @@
 //! A stream of events, read as a browser would (WHATWG HTML, section 9.2).
 
-use std::{collections::VecDeque, future::ready};
+use std::{collections::VecDeque, future::ready, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
@@ -135,6 +135,24 @@ impl Stream {
             }
         };
         timeout(DEADLINE, next).await.expect("no logged event came")
+    }
+
+    /// Everything that it tells until `is_all` of it is there.
+    pub async fn told(&mut self, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        self.told_within(DEADLINE, is_all).await
+    }
+
+    /// The same, within as long as that takes at the most.
+    pub async fn told_within(&mut self, deadline: Duration, is_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        let read = async {
+            while !is_all(&events) {
+                events.push(self.try_next().await.expect("the stream has ended"));
+            }
+        };
+        let is_late = timeout(deadline, read).await.is_err();
+        assert!(!is_late, "there is no more than {events:#?}");
+        events
     }
 
     /// Reads until the stream ends, and gives what came.
