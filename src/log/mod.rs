@@ -197,6 +197,14 @@ pub trait EventLog: Send + Sync + 'static {
     /// [`LogError::Unavailable`], with what is wrong.
     async fn check(&self) -> Result<(), LogError>;
 
+    /// Whether events of this channel can be logged now.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], with what is wrong.
+    async fn check_of(&self, _channel: &Channel) -> Result<(), LogError> {
+        self.check().await
+    }
+
     /// Somebody in this process listens to `channel` from now on: its events must be told. To be called before [`Self::head`],
     /// so that nothing is missed in between.
     fn follow(&self, _channel: &Channel) {}

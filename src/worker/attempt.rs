@@ -26,7 +26,7 @@ use crate::{
     store::{Conclusion, Ending, Then},
 };
 
-/// How long a job rests that has failed as often as it may while the event log was away.
+/// How long a job rests that has failed as often as it may, where all that is missing is the event log.
 const WHILE_LOG_IS_AWAY: Duration = Duration::from_secs(15);
 
 /// A job in the hands of its executor.
@@ -114,8 +114,8 @@ impl Attempt<'_> {
                 log::warn!("job {}: attempt {} failed: {error}", job.fence.job, job.fence.attempt);
                 let (failure, fault) = told(&error);
                 Some(match self.failed(failure, fault, &streamed) {
-                    // Nobody could be told of its end, and it is no fault of the job's.
-                    Then::End(_) if matches!(error, Broken::Log(_)) => Then::Snooze { pause: WHILE_LOG_IS_AWAY },
+                    // No fault of the job's, and it cost nothing.
+                    Then::End(_) if matches!(error, Broken::Log(_)) && streamed.provider.is_none() => Then::Snooze { pause: WHILE_LOG_IS_AWAY },
                     then => then,
                 })
             }

@@ -12,6 +12,7 @@ use crate::support::{
     app::App,
     eventually,
     person::{GENERAL, Person},
+    provider::{Answer, FakeProvider, opening},
     redis::Redis,
     sse::{Event, Stream},
 };
@@ -183,25 +184,32 @@ async fn a_redis_that_hangs_delays_and_loses_nothing_and_tells_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_job_that_has_failed_often_enough_while_redis_was_away_is_not_given_up() {
+async fn a_job_that_has_failed_often_enough_while_redis_was_away_is_not_given_up_and_asks_its_provider_no_more_until_then() {
     let mut redis = Redis::durable();
-    let app = App::with(&[("REDIS_URL", &redis.url()), ("PERSONA_ADMIN_TOKEN", admin::TOKEN)]);
+    let slow = Answer::stream(vec![opening(&["word "]); 200]).slowly(Duration::from_millis(50));
+    let fake = FakeProvider::start([slow, Answer::words(&["all of it"])]).await;
+    let (url, provider) = (redis.url(), fake.url());
+    let own = [("REDIS_URL", &*url), ("OPENAI_BASE_URL", &provider), ("PERSONA_CHAT_ROUTE", "openai/m-1"), ("PERSONA_ADMIN_TOKEN", admin::TOKEN)];
+    let app = App::with(&own);
     let (ada, _, mut stream) = talk(&app).await;
-    redis.kill();
-    not_ready(&app).await;
     let job = ada.ask(GENERAL, "What can you do?").await;
+    stream.next_of("ai_chat_chunk").await;
+    redis.kill();
     ada.job_in(&job, "retryable").await;
     // As after the pauses of four failures.
     diesel::sql_query("update job set failures = 4 where failures > 0").execute(&mut database(&app)).unwrap();
     ada.job_in(&job, "scheduled").await;
+    assert_eq!(fake.asked().len(), 1);
     redis.come_back();
     ready(&app).await;
     let retried = admin::admin(&app, reqwest::Method::POST, &format!("/api/admin/jobs/{job}/retry")).send().await.unwrap();
     assert_eq!(retried.status().as_u16(), 202);
     let events = stream.told(|events| events.iter().any(Event::is_terminal)).await;
-    let end = events.last().unwrap();
-    assert_eq!((&end.data["jobId"], &end.data["result"]["finishReason"]), (&json!(job), &json!("stop")));
+    let end = &events.last().unwrap().data;
+    let said = (&end["jobId"], &end["result"]["finishReason"], &end["result"]["content"]);
+    assert_eq!(said, (&json!(job), &json!("stop"), &json!("all of it")));
     ada.job_in(&job, "completed").await;
+    assert_eq!(fake.asked().len(), 2);
 }
 
 fn database(app: &App) -> SqliteConnection {

@@ -112,6 +112,13 @@ impl Source {
         self.link.ask::<Value>(&command).await.map(drop)
     }
 
+    /// Whether a bucket can be written, as a server whose memory is full still reads.
+    async fn check(&self, bucket: Bucket) -> Result<(), LogError> {
+        let mut write = redis::cmd("SET");
+        write.arg(self.keys.within(bucket, "ready")).arg("").arg("EX").arg(60);
+        self.link.ask::<String>(&write).await.map(drop)
+    }
+
     /// The newest place of a channel, and which processes have somebody there.
     pub async fn head(&self, channel: &Channel) -> Result<(Position, Vec<(Instance, u64)>), LogError> {
         let keys = self.keys.of(channel);
@@ -244,14 +251,14 @@ impl EventLog for RedisLog {
     }
 
     async fn check(&self) -> Result<(), LogError> {
-        // A write, as a server whose memory is full still reads.
         for number in 0..if self.source.link.live()?.is_cluster() { 16 } else { 1 } {
-            let key = self.source.keys.within(Bucket::number(number), "ready");
-            let mut write = redis::cmd("SET");
-            write.arg(key).arg("").arg("EX").arg(60);
-            let _: String = self.source.link.ask(&write).await?;
+            self.source.check(Bucket::number(number)).await?;
         }
         Ok(())
+    }
+
+    async fn check_of(&self, channel: &Channel) -> Result<(), LogError> {
+        self.source.check(Bucket::of(channel)).await
     }
 
     fn follow(&self, channel: &Channel) {

@@ -24,6 +24,10 @@ pub(super) async fn run(run: Run<'_>, work: &Work, answer: &Answer) -> Result<En
     let provider = run.provider();
     // The answer must not come before the question.
     run.tools.outbox.publish_first(OutboxId::from_bytes(*answer.reply_to.as_bytes())).await?;
+    if run.fence.attempt > 1 {
+        // Where the log took nothing more of the attempt before, this one would be paid for in vain as well.
+        run.tools.log.check_of(&answer.channel).await?;
+    }
     allowance::check(&run, Need::Text).await?;
     let request = request(&run, answer).await?;
     run.streamed.meter.shows(&request);
