@@ -56,6 +56,8 @@ const drain = async (count, preset) => {
 const count = Number(jobs);
 const enqueue_per_s = await enqueue(count);
 const plain_jobs_per_s = await drain(count, {});
+// As on a fresh database: without what the first way has left in the table.
+await pool.query("vacuum full analyze graphile_worker._private_jobs");
 await enqueue(count);
 const fastest = { worker: { localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } };
 const fastest_jobs_per_s = await drain(count, fastest);
