@@ -68,14 +68,28 @@ impl Rough {
 
 #[tokio::test]
 async fn what_was_enqueued_is_there_once() {
-    for mishap in MISHAPS {
+    // So many are one statement, and so many a transaction.
+    for (mishap, count) in MISHAPS.into_iter().flat_map(|mishap| [(mishap, 3), (mishap, 1001)]) {
         let (rough, worker) = (Rough::open().await, WorkerId::new());
-        rough.spoil_commit(mishap);
-        let jobs = rough.add(3).await;
+        let mut is_done = false;
+        rough.proxy.let_fate(move |sql, _| {
+            let hits = !is_done && if count > 1000 { is_commit(sql) } else { sql.contains("insert into job ") };
+            is_done |= hits;
+            hits.then_some(mishap)
+        });
+        let jobs = rough.add(count).await;
         assert_eq!(rough.proxy.mishaps(), 1);
         rough.proxy.calm();
-        let claimed: HashSet<_> = rough.claim(worker, 9).await.iter().map(|fence| fence.job).collect();
-        assert_eq!(claimed, jobs.iter().map(|job| job.id).collect(), "{mishap:?}");
+        let mut claimed = Vec::new();
+        loop {
+            let more = rough.claim(worker, 500).await;
+            if more.is_empty() {
+                break;
+            }
+            claimed.extend(more.into_iter().map(|fence| fence.job));
+        }
+        assert_eq!(claimed.len(), count, "{mishap:?}");
+        assert_eq!(claimed.into_iter().collect::<HashSet<_>>(), jobs.iter().map(|job| job.id).collect(), "{mishap:?}");
     }
 }
 
@@ -102,12 +116,19 @@ async fn a_worker_that_hangs_in_the_middle_of_a_claim_soon_keeps_nobody_from_its
 
 #[tokio::test]
 async fn a_claim_that_nobody_heard_of_is_found_again() {
-    for mishap in MISHAPS {
+    // After one that had little to choose from a claim does without a look.
+    for (mishap, looks) in MISHAPS.into_iter().flat_map(|mishap| [(mishap, true), (mishap, false)]) {
         let (rough, worker, other) = (Rough::open().await, WorkerId::new(), WorkerId::new());
+        if !looks {
+            rough.add(1).await;
+            assert_eq!(rough.claim(worker, 3).await.len(), 1);
+        }
         rough.add(5).await;
+        let before = rough.proxy.heard().len();
         rough.spoil_commit(mishap);
         let claimed = rough.claim(worker, 3).await;
         assert_eq!((rough.proxy.mishaps(), claimed.len()), (1, 3), "{mishap:?}");
+        assert_eq!(rough.proxy.heard()[before..].iter().any(|sql| sql.contains("union all")), looks, "{mishap:?}");
         assert!(claimed.iter().all(|fence| fence.attempt == 1), "{mishap:?}: {claimed:?}");
         // Neither are there jobs that the worker has without knowing.
         assert_eq!(rough.claim(other, 9).await.len(), 2, "{mishap:?}");
@@ -134,6 +155,28 @@ async fn what_was_concluded_counts_once_and_its_worker_learns_that_it_does() {
         let retried = rough.store.show_job(fences[1].job).await.unwrap().unwrap();
         assert_eq!(retried.failures.len(), 1, "{mishap:?}");
         assert!(!rough.conclude(worker, fences[0], end(State::Discarded)).await);
+    }
+}
+
+#[tokio::test]
+async fn what_ended_in_silence_counts_once_and_its_worker_learns_that_it_does() {
+    for mishap in MISHAPS {
+        let (rough, worker) = (Rough::open().await, WorkerId::new());
+        rough.add(4).await;
+        let fences = rough.claim(worker, 4).await;
+        let conclusions: Vec<Conclusion> = fences.iter().map(|fence| Conclusion::new(*fence, end(State::Completed))).collect();
+        let mut is_done = false;
+        rough.proxy.let_fate(move |sql, _| {
+            let hits = !is_done && sql.contains("insert into job_done");
+            is_done |= hits;
+            hits.then_some(mishap)
+        });
+        assert_eq!(rough.store.conclude(worker, conclusions.clone()).await.unwrap(), [true; 4], "{mishap:?}");
+        assert_eq!(rough.proxy.mishaps(), 1);
+        for fence in &fences {
+            assert_eq!(rough.state(*fence).await, State::Completed, "{mishap:?}");
+        }
+        assert_eq!(rough.store.conclude(worker, conclusions).await.unwrap(), [false; 4], "{mishap:?}");
     }
 }
 

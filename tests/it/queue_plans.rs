@@ -59,6 +59,8 @@ pub async fn do_everything(store: &dyn Store) {
     tokio::time::sleep(Duration::from_millis(3)).await;
     store.next_look(worker).await.unwrap();
     let claimed = store.claim(worker, 100, LEASE).await.unwrap().jobs;
+    // After one that had little to choose from, as in an empty database, a claim does without a look.
+    store.claim(worker, 1, LEASE).await.unwrap();
     store.heartbeat(worker, LEASE).await.unwrap();
     store.progress(worker, claimed[0].fence, 10, "note").await.unwrap();
     store.acquire(worker, claimed[0].fence, "gemini", 10).await.unwrap();

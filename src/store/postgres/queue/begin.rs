@@ -1,7 +1,7 @@
 //! One claim: within it shards are held, keys are read, jobs are chosen and begun.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use super::{
     ClaimedColumns, ClaimedRow,
-    claim::{Asked, Find},
-    claimed, job_id, limited, limits, lives, now, places, promote,
-    sight::{ALL, LEAP},
+    claim::{Asked, At, Claim, Find, MUCH},
+    claimed, first_turn, job_id, limited, limits, lives, millis, now, places, promote, shards,
+    sight::{Beginnings, LEAP},
     stands_in,
     turns::{Lane, reach_back, serve},
     worker, worker_uuid,
 };
 use crate::{
     id::{JobId, WorkerId},
-    job::{Claimed, Fence},
+    job::{AGING, Claimed, Fence},
     store::{
         Batch,
         postgres::{literal::statement, pipeline::both, transaction::Doubt},
@@ -37,49 +37,102 @@ const FAR: usize = 10_000;
 /// What the run before has claimed, and whether it has renewed the lease, so that the next one can see whether that came to be.
 pub(super) type Before = Mutex<Option<(Vec<i16>, Vec<Claimed>, bool)>>;
 
-pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, find: &Find, before: &Before, doubt: Doubt) -> Result<Batch, Error> {
+pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, at: &At, before: &Before, doubt: Doubt) -> Result<Claim, Error> {
     let former = before.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((shards, jobs, renewed)) = former.filter(|_| doubt == Doubt::MayBeDone)
         && came_to_be(connection, asked.worker, &shards, &jobs).await?
     {
-        return Ok(Batch { jobs, more: true, renewed, lost: false });
+        return Ok(Claim { batch: Batch { jobs, more: true, renewed, lost: false }, left_some: true });
     }
-    let ((held, known), left) = both(hold(connection, asked, find), worker::left(connection, asked.worker)).await?;
-    let (chosen, waiting) = chosen(connection, asked, &held, known).await?;
-    if chosen.is_empty() {
-        return Ok(Batch::default());
-    }
-    let served = served(&waiting, &chosen, asked);
-    // Each renewal leaves the remains of a row, and one in a while is enough.
-    let renews = left < asked.lease.mul_f64(0.75);
-    let Some(jobs) = begin(connection, asked, renews, &chosen, &served).await? else {
-        reach_back(connection, &lows(&waiting)).await?;
-        return Ok(Batch { lost: true, ..Batch::default() });
+    let Held { shards, known, depth, passed } = match at {
+        At::Found(find) => hold(connection, asked, find).await?,
+        At::Wherever => hold_all(connection, asked).await?,
     };
-    let more = held.len() < find.shards.len() || (chosen.len() == asked.room && waiting.len() > asked.room);
-    *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((held, jobs.clone(), renews));
-    Ok(Batch { jobs, more, renewed: renews, lost: false })
+    let is_deeper = is_deeper(&known.1, depth);
+    let (chosen, waiting) = chosen(connection, asked, &shards, known, depth).await?;
+    if chosen.is_empty() {
+        return Ok(Claim::default());
+    }
+    let served = served(&waiting, &chosen, asked, depth);
+    let Some(jobs) = begin(connection, asked, &chosen, &served).await? else {
+        reach_back(connection, &lows(&waiting)).await?;
+        return Ok(Claim { batch: Batch { lost: true, ..Batch::default() }, left_some: true });
+    };
+    let more = passed || (chosen.len() == asked.room && waiting.len() > asked.room) || (is_deeper && depth <= asked.room);
+    *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((shards, jobs.clone(), asked.renews));
+    Ok(Claim { batch: Batch { jobs, more, renewed: asked.renews, lost: false }, left_some: passed || is_deeper })
+}
+
+/// Whether a lane may have more than was read of it.
+fn is_deeper(waiting: &[Waiting], depth: usize) -> bool {
+    let mut counts: HashMap<&Lane, usize> = HashMap::new();
+    for job in waiting {
+        *counts.entry(&job.lane).or_default() += 1;
+    }
+    counts.into_values().any(|count| count >= depth)
+}
+
+/// The shards that are held, and what waits there.
+struct Held {
+    shards: Vec<i16>,
+    known: Known,
+    /// Up to how many of each lane were read.
+    depth: usize,
+    /// Something stands where another holds it.
+    passed: bool,
 }
 
 const HOLD_FREE: &str = "select shard from queue_shard where shard = any($1) for update skip locked";
 const HOLD: &str = "select shard from queue_shard where shard = any($1) order by shard for update";
 
 /// Holds those of the shards that nobody holds, or waits for the first of them; and says what waits there.
-async fn hold(connection: &AsyncPgConnection, asked: Asked, find: &Find) -> Result<(Vec<i16>, Known), Error> {
-    let shards = &find.shards;
-    let (mut held, mut known) = both(hold_by(connection, HOLD_FREE, shards), read(connection, asked, asked.room + 1, shards)).await?;
-    let waits = held.is_empty();
+async fn hold(connection: &AsyncPgConnection, asked: Asked, find: &Find) -> Result<Held, Error> {
+    let depth = asked.room / find.with_much.max(1) + 1;
+    let (shards, known) = both(hold_by(connection, HOLD_FREE, &find.shards), read(connection, asked, depth, &find.shards)).await?;
+    settle(connection, asked, Held { shards, known, depth, passed: false }, &find.shards, find.has_due).await
+}
+
+/// Where something has to become available: $2 is the time after which a job moves up.
+const DUE: &str = concat!(
+    "select p.shard from unnest($1) as p (shard) where
+    (select count(*) from (select 1 from job where job.shard = p.shard and job.state in (1, 2) and job.run_at <= ",
+    now!(),
+    " limit 1) d) + (select count(*) from (select 1 from job where job.shard = p.shard and job.state = 0 and job.priority > 0 and job.run_at <= ",
+    now!(),
+    " - $2 limit 1) a) > 0"
+);
+
+async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<i16>, Error> {
+    let due = statement::<SmallInt>(DUE).bind::<Array<SmallInt>, _>(shards()).bind::<BigInt, _>(millis(AGING));
+    due.load(&mut connection).await
+}
+
+/// Holds all shards that nobody holds, or waits for the first of them that has something; and says what waits there.
+async fn hold_all(connection: &AsyncPgConnection, asked: Asked) -> Result<Held, Error> {
+    let (all, depth) = (shards(), asked.room.min(MUCH as usize) + 1);
+    let (shards, (known, due)) = both(hold_by(connection, HOLD_FREE, &all), both(read(connection, asked, depth, &all), due(connection))).await?;
+    let there: BTreeSet<i16> = known.1.iter().map(|job| job.lane.shard).chain(due.iter().copied()).collect();
+    let there: Vec<i16> = there.into_iter().collect();
+    settle(connection, asked, Held { shards, known, depth, passed: false }, &there, !due.is_empty()).await
+}
+
+/// Waits for the first of the shards that have something where none is held, promotes what is due, and keeps of what is known what
+/// is held.
+async fn settle(connection: &AsyncPgConnection, asked: Asked, mut held: Held, there: &[i16], has_due: bool) -> Result<Held, Error> {
+    let waits = held.shards.is_empty() && !there.is_empty();
     if waits {
-        held = hold_by(connection, HOLD, &shards[..1]).await?;
+        held.shards = hold_by(connection, HOLD, &there[..1]).await?;
     }
-    if find.has_due {
-        promote::promote(connection, &held).await?;
+    if has_due {
+        promote::promote(connection, &held.shards).await?;
     }
-    if waits || find.has_due {
-        known = read(connection, asked, asked.room + 1, &held).await?;
+    if waits || has_due {
+        held.known = read(connection, asked, held.depth, &held.shards).await?;
     }
-    known.1.retain(|job| held.contains(&job.lane.shard));
-    Ok((held, known))
+    let shards = &held.shards;
+    held.known.1.retain(|job| shards.contains(&job.lane.shard));
+    held.passed = there.iter().any(|shard| !shards.contains(shard));
+    Ok(held)
 }
 
 async fn hold_by(mut connection: &AsyncPgConnection, sql: &'static str, shards: &[i16]) -> Result<Vec<i16>, Error> {
@@ -110,12 +163,17 @@ struct Waiting {
 type Known = (Vec<limits::Limit>, Vec<Waiting>);
 
 async fn read(connection: &AsyncPgConnection, asked: Asked, depth: usize, shards: &[i16]) -> Result<Known, Error> {
-    both(limits::read(connection), keys(connection, asked.overlap, depth, shards)).await
+    both(limits::read(connection), keys(connection, asked.beginnings, depth, shards)).await
 }
 
 /// The jobs to begin, in their order, and those they were chosen from.
-async fn chosen(connection: &AsyncPgConnection, asked: Asked, held: &[i16], mut known: Known) -> Result<(Vec<JobId>, Vec<Waiting>), Error> {
-    let mut depth = asked.room + 1;
+async fn chosen(
+    connection: &AsyncPgConnection,
+    asked: Asked,
+    held: &[i16],
+    mut known: Known,
+    mut depth: usize,
+) -> Result<(Vec<JobId>, Vec<Waiting>), Error> {
     loop {
         let (limits, waiting) = known;
         if waiting.is_empty() {
@@ -146,14 +204,19 @@ fn candidates(waiting: &[Waiting]) -> Vec<Candidate> {
     waiting.iter().map(candidate).collect()
 }
 
-const KEYS: &str = "select l.shard, l.kind, l.priority, l.low, j.id, j.user_id, j.turn from queue_lane l cross join lateral
+const KEYS: &str = concat!(
+    "select l.shard, l.kind, l.priority, l.low, j.id, j.user_id, j.turn from queue_lane l cross join lateral
         (select job.id, job.user_id, job.turn from job where job.shard = l.shard and job.kind = l.kind and job.priority = l.priority
-            and job.state = 0 and job.turn >= l.low - $1 order by job.turn, job.id limit $2) j
-    where l.shard = any($3) and not exists (select 1 from queue_limit q where q.scope = 'kind' and q.name = l.kind and q.paused)";
+            and job.state = 0 and job.turn >= ",
+    first_turn!("$1"),
+    " order by job.turn, job.id limit $2) j
+    where l.shard = any($3) and not exists (select 1 from queue_limit q where q.scope = 'kind' and q.name = l.kind and q.paused)"
+);
 
-async fn keys(mut connection: &AsyncPgConnection, overlap: i64, depth: usize, shards: &[i16]) -> Result<Vec<Waiting>, Error> {
+async fn keys(mut connection: &AsyncPgConnection, beginnings: Beginnings, depth: usize, shards: &[i16]) -> Result<Vec<Waiting>, Error> {
     type Columns = (SmallInt, Text, SmallInt, BigInt, SqlUuid, Text, BigInt);
-    let asked = statement::<Columns>(KEYS).bind::<BigInt, _>(overlap).bind::<BigInt, _>(limited(depth)).bind::<Array<SmallInt>, _>(shards);
+    let asked = statement::<Columns>(KEYS).bind::<Array<SmallInt>, _>(beginnings.shards()).bind::<BigInt, _>(limited(depth));
+    let asked = asked.bind::<Array<SmallInt>, _>(shards);
     let rows: Vec<(i16, String, i16, i64, Uuid, String, i64)> = asked.load(&mut connection).await?;
     let read = |(shard, kind, priority, low, id, user, turn)| Waiting { id: job_id(id), user, lane: Lane { shard, kind, priority }, turn, low };
     Ok(rows.into_iter().map(read).collect())
@@ -161,19 +224,20 @@ async fn keys(mut connection: &AsyncPgConnection, overlap: i64, depth: usize, sh
 
 /// The turn that is served next, where it is another one: the lowest that still waits, or else the last that was chosen; a few
 /// later where the whole lane was seen and nothing is left.
-fn served(waiting: &[Waiting], chosen: &[JobId], asked: Asked) -> Vec<(Lane, i64)> {
+fn served(waiting: &[Waiting], chosen: &[JobId], asked: Asked, depth: usize) -> Vec<(Lane, i64)> {
     let chosen: HashSet<&JobId> = chosen.iter().collect();
-    let mut lanes: HashMap<&Lane, (i64, Option<i64>, i64)> = HashMap::new();
+    let mut lanes: HashMap<&Lane, (i64, Option<i64>, i64, usize)> = HashMap::new();
     for job in waiting {
-        let (_, next, last) = lanes.entry(&job.lane).or_insert((job.low, None, i64::MIN));
+        let (_, next, last, count) = lanes.entry(&job.lane).or_insert((job.low, None, i64::MIN, 0));
+        *count += 1;
         if chosen.contains(&job.id) {
             *last = job.turn.max(*last);
         } else {
             *next = Some(next.map_or(job.turn, |next| job.turn.min(next)));
         }
     }
-    let leap = if asked.overlap == ALL && waiting.len() <= asked.room { LEAP } else { 0 };
-    let moved = lanes.into_iter().map(|(lane, (low, next, last))| (lane, low, next.unwrap_or(last + leap)));
+    let leap = |lane: &Lane, count| if asked.beginnings.contains(lane.shard) && count < depth { LEAP } else { 0 };
+    let moved = lanes.into_iter().map(|(lane, (low, next, last, count))| (lane, low, next.unwrap_or(last + leap(lane, count))));
     let mut moved: Vec<(Lane, i64)> = moved.filter(|(_, low, next)| low != next).map(|(lane, _, next)| (lane.clone(), next)).collect();
     moved.sort();
     moved
@@ -198,19 +262,13 @@ const BEGIN: &str = concat!(
 );
 
 /// Begins the chosen jobs under the worker's lease, which it renews where it should. Nothing, where that is lost.
-async fn begin(
-    connection: &AsyncPgConnection,
-    asked: Asked,
-    renews: bool,
-    chosen: &[JobId],
-    served: &[(Lane, i64)],
-) -> Result<Option<Vec<Claimed>>, Error> {
+async fn begin(connection: &AsyncPgConnection, asked: Asked, chosen: &[JobId], served: &[(Lane, i64)]) -> Result<Option<Vec<Claimed>>, Error> {
     // In this order: jobs are begun only where the worker lives by then.
-    let registered = async { if renews { worker::renew(connection, asked.worker, asked.lease).await } else { Ok(true) } };
+    let registered = async { if asked.renews { worker::renew(connection, asked.worker, asked.lease).await } else { Ok(true) } };
     let begun = begin_jobs(connection, asked.worker, chosen);
     let (mut lives, (mut begun, ())) = both(registered, both(begun, serve(connection, served))).await?;
     // Either they have been stopped since they were chosen, or the lease was over all the same.
-    let is_unclear = begun.is_empty() && !renews;
+    let is_unclear = begun.is_empty() && !asked.renews;
     if is_unclear {
         lives = worker::renew(connection, asked.worker, asked.lease).await?;
     }

@@ -23,6 +23,12 @@ use crate::{
     },
 };
 
+/// Whether one statement does it all, so that it needs no transaction around it: all end, and nobody is told.
+pub(super) fn is_one_statement(conclusions: &[Conclusion]) -> bool {
+    let is_silent = |ending: &Ending| ending.message.is_none() && ending.outgoing.is_none();
+    conclusions.iter().all(|Conclusion { then, usage, .. }| usage.is_empty() && matches!(then, Then::End(ending) if is_silent(ending)))
+}
+
 /// Concludes what still can be. Says of each whether its fence held.
 pub(super) async fn conclude(connection: &AsyncPgConnection, worker: WorkerId, conclusions: &[Conclusion], doubt: Doubt) -> Result<Vec<bool>, Error> {
     let (mut endings, mut retries, mut snoozes, mut given_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The most that one statement takes.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// The next turn of each line is read in the same statement: behind the line's last, and not before the turn that its lane
 /// serves. Where a lane is missing nothing is inserted. What is later than now waits for its time; it gets its turn when that

@@ -19,7 +19,7 @@ mod turns;
 mod upkeep;
 mod worker;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use diesel::{
@@ -27,6 +27,7 @@ use diesel::{
     result::Error,
     sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid},
 };
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 pub(super) use self::{
@@ -68,6 +69,14 @@ macro_rules! stands_in {
     };
 }
 use stands_in;
+
+/// The turn of a lane `l` where a look begins: a few turns back, and at the very beginning in the shards of this parameter.
+macro_rules! first_turn {
+    ($beginnings:literal) => {
+        concat!("l.low - case when l.shard = any(", $beginnings, ") then 1152921504606846976 else 16 end")
+    };
+}
+use first_turn;
 
 /// What [`ClaimedRow`] reads.
 macro_rules! claimed {
@@ -222,11 +231,12 @@ impl QueueStore for PostgresStore {
     }
 
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<bool>, StoreError> {
-        self.transaction(async move |connection, doubt| {
+        let is_one_statement = jobs.len() <= enqueue::BATCH;
+        let enqueue = async move |connection: &AsyncPgConnection, doubt| {
             let jobs: Vec<&NewJob> = jobs.iter().collect();
             enqueue::enqueue_once(connection, &jobs, doubt).await
-        })
-        .await
+        };
+        if is_one_statement { self.statements(enqueue).await } else { self.transaction(enqueue).await }
     }
 
     async fn claim(&self, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError> {
@@ -234,11 +244,18 @@ impl QueueStore for PostgresStore {
     }
 
     async fn conclude(&self, worker: WorkerId, conclusions: Vec<Conclusion>) -> Result<Vec<bool>, StoreError> {
-        self.transaction(async move |connection, doubt| conclude::conclude(connection, worker, &conclusions, doubt).await).await
+        let is_one_statement = conclude::is_one_statement(&conclusions);
+        let conclude = async move |connection: &AsyncPgConnection, doubt| conclude::conclude(connection, worker, &conclusions, doubt).await;
+        if is_one_statement { self.statements(conclude).await } else { self.transaction(conclude).await }
     }
 
     async fn heartbeat(&self, worker: WorkerId, lease: Duration) -> Result<Heartbeat, StoreError> {
-        self.statements(async move |connection, _| worker::heartbeat(connection, worker, lease).await).await
+        let sent = Instant::now();
+        let beat = self.statements(async move |connection, _| worker::heartbeat(connection, worker, lease).await).await?;
+        if beat.alive {
+            self.sight.renewed(worker, sent);
+        }
+        Ok(beat)
     }
 
     async fn retire(&self, worker: WorkerId) -> Result<(), StoreError> {

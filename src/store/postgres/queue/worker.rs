@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::{ClaimedColumns, ClaimedRow, PostgresStore, bucket_of, claimed, duration, job_id, limited, lives, millis, now, stands_in, worker_uuid};
+use super::{ClaimedColumns, ClaimedRow, PostgresStore, bucket_of, claimed, job_id, limited, lives, millis, now, stands_in, worker_uuid};
 use crate::{
     id::WorkerId,
     job::{Claimed, Fence},
@@ -33,14 +33,6 @@ const BEGIN_AGAIN: &str = concat!(
     now!(),
     " + $1 where id = $2 and not exists (select 1 from job where job.state = 3 and job.worker = $2)"
 );
-
-const LEFT: &str = concat!("select lease_until - ", now!(), " from worker where id = $1");
-
-/// How long a lease still runs.
-pub(super) async fn left(mut connection: &AsyncPgConnection, id: WorkerId) -> Result<Duration, Error> {
-    let left: Vec<i64> = statement::<BigInt>(LEFT).bind::<SqlUuid, _>(worker_uuid(id)).load(&mut connection).await?;
-    Ok(left.into_iter().next().map_or(Duration::ZERO, duration))
-}
 
 /// Begins a lease, or renews one that is not over. Says whether it runs now.
 pub(super) async fn renew(mut connection: &AsyncPgConnection, id: WorkerId, lease: Duration) -> Result<bool, Error> {
