@@ -1,6 +1,7 @@
 //! The completer: writes what became of attempts, many at once, and tells their terminal events.
 //!
-//! While one batch is on its way the next one gathers, so that a single job waits for nobody and many share a round trip.
+//! While one batch is on its way the next one gathers, so that a single job waits for nobody and many share a round trip; while
+//! much is done, a batch waits a moment for company.
 //! Executors wait here when too much has gathered. Nothing that is handed in is dropped while the lease holds: where the store
 //! is away, it is written when it is back, as long as the lease does not end before; where it refuses one of a batch, that
 //! one alone is put back. Refuses to conclude under a lease that no longer holds: the job is another's by then.
@@ -31,6 +32,10 @@ use crate::{
 const BATCH: usize = 500;
 /// The most that may wait; executors wait beyond it.
 const MOST: usize = 2 * BATCH;
+/// How long a batch waits for company after one that had much in it: a transaction and its flush to disk cost more than that.
+const COMPANY: Duration = Duration::from_millis(3);
+/// How much that is.
+const MUCH: usize = 8;
 /// How many terminal events are told at once.
 const TOLD_AT_ONCE: usize = 64;
 /// How long it waits before it tries again where the store is away; it doubles up to a second.
@@ -115,11 +120,15 @@ impl Completer {
                 self.arrived.notified().await;
                 continue;
             }
+            let had_much = batch.len() >= MUCH;
             let written = self.written.get() + batch.len() as u64;
             let outgoing = self.write(batch).await;
             self.written.set(written);
             self.gone.notify_waiters();
             stream::iter(outgoing).for_each_concurrent(TOLD_AT_ONCE, async |outgoing| self.tools.outbox.publish(&outgoing).await).await;
+            if had_much && self.waiting.borrow().len() < BATCH / 2 {
+                tokio::time::sleep(COMPANY).await;
+            }
         }
     }
 
