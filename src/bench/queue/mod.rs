@@ -241,7 +241,7 @@ async fn drained(store: &dyn Store) -> Result<()> {
         }
         let (done, took) = (first.saturating_sub(left), begun.elapsed().as_secs_f64());
         let expected = if done == 0 { 0.4 } else { took * left as f64 / done as f64 };
-        tokio::time::sleep(Duration::from_secs_f64((expected * 0.4).clamp(0.005, 2.0))).await;
+        tokio::time::sleep(Duration::from_secs_f64((expected * 0.8).clamp(0.005, 2.0))).await;
         ensure!(begun.elapsed() < Duration::from_mins(10), "{left} jobs are left after ten minutes");
     }
 }

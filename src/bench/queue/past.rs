@@ -23,14 +23,16 @@ use crate::{
 const CLAIMS: usize = 100;
 const ROOM: usize = 100;
 
+/// Their ids grow with time and are of long ago, as those of a history are.
 const FILL_POSTGRES: &str = "insert into job_done
         (bucket, state, id, kind, user_id, priority, fence, tries, work, errors, created_at, started_at, finished_at)
     select get_byte(decode(replace(id::text, '-', ''), 'hex'), 15) % 16, 4, id, 'noop', 'user-' || n % 1000, 0, 1, 1,
         '{\"kind\":\"noop\"}', '[]', 1, 1, 1
-    from (select n, gen_random_uuid() as id from generate_series(1, $1::int8) n) new";
+    from (select n, (lpad(to_hex(n), 12, '0') || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid as id
+        from generate_series(1, $1::int8) n) new";
 const FILL_SQLITE: &str = "with recursive count(n) as (select 1 union all select n + 1 from count where n < ?)
     insert into job_done (state, finished_at, errors, progress, id, kind, user_id, attempt, work, created_at, started_at, priority, fence)
-    select 4, 1, '[]', 100, randomblob(16), 'noop', 'user-' || n % 1000, 1, '{\"kind\":\"noop\"}', 1, 1, 0, 1 from count";
+    select 4, 1, '[]', 100, unhex(printf('%012x', n) || hex(randomblob(10))), 'noop', 'user-' || n % 1000, 1, '{\"kind\":\"noop\"}', 1, 1, 0, 1 from count";
 
 /// Puts so many jobs behind a queue that several processes share, and begins a transaction that lasts until this is dropped.
 pub(super) async fn of_postgres(url: &str, finished: u32, old_transaction: bool) -> Result<Client> {
