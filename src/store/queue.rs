@@ -180,8 +180,8 @@ pub trait QueueUpkeep: Send + Sync {
     /// many try.
     async fn begin_tick(&self, name: &str, tick: Timestamp, job: NewJob) -> Result<bool, StoreError>;
 
-    /// Forgets up to `limit` finished jobs that are at least so old, oldest first, and says how many. Dead letters, which are
-    /// the discarded ones, go by an age of their own.
+    /// Forgets up to `limit` finished jobs that are at least so old, and says how many. Dead letters, which are the discarded
+    /// ones, go by an age of their own.
     async fn prune_finished(&self, age: Duration, dead_letters: Duration, limit: usize) -> Result<usize, StoreError>;
 
     /// Forgets up to `limit` idempotency keys that are at least so old, and says how many.

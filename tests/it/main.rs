@@ -54,6 +54,7 @@ mod provider_streams;
 mod providers;
 mod queue_admin;
 mod queue_faults;
+mod queue_figures;
 mod queue_fleet;
 mod queue_idle;
 mod queue_limits;

@@ -47,6 +47,39 @@ fn draft(index: usize) -> String {
     format!("event: image_generation.partial_image\ndata: {event}\n\n")
 }
 
+#[tokio::test]
+async fn a_job_that_finds_no_room_at_its_provider_lets_others_begin_and_comes_again_when_there_is_some() {
+    let words = Answer::words(&["all ", "is ", "said"]);
+    let (fake, other) = (FakeProvider::start([words.clone()]).await, FakeProvider::start([words]).await);
+    let app = app(
+        &fake,
+        &[
+            ("LAOZHANG_API_KEY", "sk-test"),
+            ("LAOZHANG_BASE_URL", &other.url()),
+            ("PERSONA_CHAT_ROUTE", "laozhang/m-2"),
+            ("PERSONA_JOB_LIMITS", "provider:openai=1"),
+            ("PERSONA_WORKER_SLOTS", "2"),
+        ],
+    );
+    let ada = Person::new(&app, "Ada").await;
+    fake.answer_next(Answer::stream([opening(&["so far"])]).then_silence());
+    let first = ada.generate("text", &json!({"prompt": "Say all."})).await;
+    fake.asked_times(1).await;
+    let second = ada.generate("text", &json!({"prompt": "Say all."})).await;
+    let waits = ada.job_in(&second, "scheduled").await;
+    // Nothing was tried, and nothing has failed.
+    assert_eq!((&waits["attempt"], waits.get("error")), (&json!(0), None), "{waits}");
+    // The slot that it had is another's.
+    let reply = ada.ask(GENERAL, "Is it all?").await;
+    ada.job_in(&reply, "completed").await;
+    assert_eq!((fake.asked().len(), &ada.get(&format!("/api/jobs/{first}")).await["state"]), (1, &json!("running")));
+
+    // The place is free when who has it is put away or ends.
+    ada.stop(&first).await;
+    let done = ada.job_in(&second, "completed").await;
+    assert_eq!((&done["attempt"], fake.busy().most), (&json!(1), 1), "{done}");
+}
+
 fn completed() -> String {
     format!("data: {}\n\n", json!({"type": "image_generation.completed", "b64_json": STANDARD.encode(png())}))
 }

@@ -55,6 +55,7 @@ pub const MIGRATIONS: &[(&str, &str)] = &migrations![
     "2026-11-25-000118_job_running_by_shard",
     "2026-11-25-000119_no_job_running",
     "2026-11-25-000120_job_cancelling",
+    "2026-11-25-000130_job_waits_since",
     "2026-11-25-000201_usage",
     "2026-11-25-000202_usage_by_day",
     "2026-11-25-000301_user_stripe",

@@ -60,6 +60,7 @@ diesel::table! {
         errors -> Text,
         created_at -> BigInt,
         started_at -> Nullable<BigInt>,
+        waits_since -> Nullable<BigInt>,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use persona_community::{
     id::{JobId, UserId, WorkerId},
     job::{Claimed, Fence, NewJob, State, Work},
@@ -60,10 +61,9 @@ pub const LATER: Duration = Duration::from_hours(1);
 pub struct Queue {
     pub store: Arc<dyn Store>,
     /// Where it lies, for as long as it is used.
-    _place: Place,
+    place: Place,
 }
 
-#[expect(dead_code, reason = "they are kept for as long as the store is used")]
 enum Place {
     Folder(TempDir),
     Database(Database),
@@ -75,7 +75,7 @@ impl Queue {
             Engine::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 let store = Arc::new(SqliteStore::open(&folder.path().join("persona.sqlite")).unwrap());
-                return Self { store, _place: Place::Folder(folder) };
+                return Self { store, place: Place::Folder(folder) };
             }
             Engine::Postgres => Isolation::ReadCommitted,
             Engine::Serializable => Isolation::Serializable,
@@ -83,7 +83,19 @@ impl Queue {
         let database = Database::new();
         let config = PostgresConfig { isolation, ..postgres::config(&database.url) };
         let store = at_once(async { PostgresStore::open(&config).await.unwrap() });
-        Self { store: Arc::new(store), _place: Place::Database(database) }
+        Self { store: Arc::new(store), place: Place::Database(database) }
+    }
+
+    /// Runs a statement past the store.
+    pub async fn sql(&self, statement: &str) {
+        match &self.place {
+            Place::Folder(folder) => {
+                let path = folder.path().join("persona.sqlite");
+                let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+                diesel::sql_query(statement).execute(&mut connection).unwrap();
+            }
+            Place::Database(database) => database.client().await.batch_execute(statement).await.unwrap(),
+        }
     }
 
     /// Enqueues a job that does nothing.

@@ -113,7 +113,7 @@ fn limit((scope, name, most, _): LimitRow) -> Option<Limit> {
 const STATS: &str = concat!(
     "select kind, state, count(*), ",
     now!(),
-    " - min(run_at) from job where shard = any($1) and state = 0 group by kind, state
+    " - min(coalesce(waits_since, run_at)) from job where shard = any($1) and state = 0 group by kind, state
     union all select kind, state, count(*), 0 from job where shard = any($1) and state in (1, 2) group by kind, state
     union all select kind, state, count(*), 0 from job where state = 3 group by kind, state"
 );

@@ -141,7 +141,7 @@ async fn end(mut connection: &AsyncPgConnection, worker: WorkerId, endings: &[(F
 
 const RETRY: &str = concat!(
     "update job set state = 2, failures = job.failures + 1, crashes = job.crashes + case when f.crash then 1 else 0 end, error = f.error,
-        worker = null, provider = null, run_at = f.pause + ",
+        worker = null, provider = null, waits_since = null, run_at = f.pause + ",
     now!(),
     ", errors = ",
     one_more_failure!("f.error", "f.crash"),
@@ -168,7 +168,8 @@ async fn retry(mut connection: &AsyncPgConnection, worker: WorkerId, retries: &[
 }
 
 const SNOOZE: &str = concat!(
-    "update job set state = 1, tries = greatest(job.tries - 1, 0), worker = null, provider = null, run_at = f.pause + ",
+    "update job set state = 1, tries = greatest(job.tries - 1, 0), worker = null, provider = null,
+        waits_since = null, run_at = f.pause + ",
     now!(),
     " from unnest($1, $2, $3, $4) as f (bucket, id, attempt, pause) where",
     fenced!("$5"),

@@ -81,7 +81,8 @@ use first_turn;
 /// What [`ClaimedRow`] reads.
 macro_rules! claimed {
     () => {
-        "job.id, job.user_id, job.attempt, job.failures, job.crashes, job.cancel_asked, coalesce(job.started_at, job.run_at) - job.run_at, job.work"
+        "job.id, job.user_id, job.attempt, job.failures, job.crashes, job.cancel_asked,
+        coalesce(job.started_at - coalesce(job.waits_since, job.run_at), 0), job.work"
     };
 }
 use claimed;

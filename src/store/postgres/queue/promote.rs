@@ -31,7 +31,8 @@ const AGED: &str = concat!(
 );
 /// Whatever has changed since it was read is left alone.
 const PROMOTE: &str = concat!(
-    "update job set state = 0, priority = due.priority, turn = due.turn, run_at = ",
+    "update job set state = 0, priority = due.priority, turn = due.turn,
+        waits_since = case when job.state = 0 then coalesce(job.waits_since, job.run_at) end, run_at = ",
     now!(),
     " from unnest($1, $2, $3, $4, $5, $6) as due (bucket, id, was, state, priority, turn)
     where job.bucket = due.bucket and job.id = due.id and job.state = due.state and job.priority = due.was"

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection,
     result::Error,
-    sql_types::{BigInt, Integer, Text},
+    sql_types::{BigInt, Binary, Integer, Text},
 };
 
 use super::{
     AVAILABLE, RETRYABLE, SCHEDULED, conclude,
-    jobs::{DoneRow, LiveRow},
+    jobs::{self, DoneRow, LiveRow},
     limited,
     limits::{KIND, PROVIDER, USER},
     priority_of, state_number, until,
@@ -20,7 +20,7 @@ use crate::{
     id::{JobId, WorkerId},
     job::{Kind, State},
     store::{
-        AdminFilter, FailedAttempt, JobRecord, KindStats, Limit, QueueAdmin, Scope, Stopping, StoreError,
+        AdminFilter, FailedAttempt, JobFilter, JobRecord, KindStats, Limit, QueueAdmin, Scope, Stopping, StoreError,
         sqlite::{
             SqliteStore, id_bytes,
             literal::{Bind, NextTurn, Statement},
@@ -38,6 +38,7 @@ struct LiveExtra {
     user_id: String,
     priority: i32,
     run_at: i64,
+    waits_since: Option<i64>,
     worker: Option<Vec<u8>>,
     provider: Option<String>,
     unique_key: Option<String>,
@@ -60,7 +61,7 @@ fn live((row, extra): (LiveRow, LiveExtra)) -> Result<JobRecord, Error> {
         job: row.read()?,
         user_id: extra.user_id.parse().map_err(|_| unreadable("user id"))?,
         priority: priority_of(extra.priority),
-        run_at: Timestamp::from_millis(extra.run_at),
+        run_at: Timestamp::from_millis(extra.waits_since.unwrap_or(extra.run_at)),
         worker: extra.worker.map(|id| id_bytes(&id).map(WorkerId::from_bytes)).transpose()?,
         provider: extra.provider,
         unique_key: extra.unique_key,
@@ -84,51 +85,53 @@ fn done((row, extra): (DoneRow, DoneExtra)) -> Result<JobRecord, Error> {
 }
 
 fn list(connection: &mut SqliteConnection, filter: &AdminFilter) -> Result<Vec<JobRecord>, Error> {
-    let limit = limited(filter.limit);
-    match filter.state {
-        Some(state) if state.is_final() => {
-            let mut query = job_done::table.filter(job_done::state.eq(state_number(state))).order(job_done::id.desc()).limit(limit).into_boxed();
-            if let Some(kind) = filter.kind {
-                query = query.filter(job_done::kind.eq(kind.as_str()));
-            }
-            if let Some(user) = &filter.user {
-                query = query.filter(job_done::user_id.eq(user.as_str()));
-            }
-            if let Some(before) = filter.before {
-                query = query.filter(job_done::id.lt(before.as_bytes().to_vec()));
-            }
-            query
-                .select((DoneRow::as_select(), DoneExtra::as_select()))
-                .load(connection)?
-                .into_iter()
-                .filter(|(row, _): &(DoneRow, _)| row.is_known())
-                .map(done)
-                .collect()
+    let of_user = JobFilter { state: filter.state, kind: filter.kind, before: filter.before, limit: filter.limit };
+    match (filter.state, &filter.user) {
+        (Some(state), user) if state.is_final() => {
+            let ids = match user {
+                Some(user) => jobs::ids(connection, jobs::DONE_OF_USER, user, of_user)?,
+                None => ended(connection, state, filter)?,
+            };
+            let rows = job_done::table.filter(job_done::id.eq_any(ids)).order(job_done::id.desc());
+            let rows = rows.select((DoneRow::as_select(), DoneExtra::as_select())).load(connection)?;
+            rows.into_iter().filter(|(row, _): &(DoneRow, _)| row.is_known()).map(done).collect()
         }
-        state => {
-            let mut query = job::table.order(job::id.desc()).limit(limit).into_boxed();
+        (state, user) => {
+            let mut query = job::table.order(job::id.desc()).into_boxed();
+            if let Some(user) = user {
+                query = query.filter(job::id.eq_any(jobs::ids(connection, jobs::LIVE_OF_USER, user, of_user)?));
+            } else {
+                query = query.limit(limited(filter.limit));
+            }
             if let Some(state) = state {
                 query = query.filter(job::state.eq(state_number(state)));
             }
             if let Some(kind) = filter.kind {
                 query = query.filter(job::kind.eq(kind.as_str()));
             }
-            if let Some(user) = &filter.user {
-                query = query.filter(job::user_id.eq(user.as_str()));
-            }
             if let Some(before) = filter.before {
                 query = query.filter(job::id.lt(before.as_bytes().to_vec()));
             }
-            query
-                .select((LiveRow::as_select(), LiveExtra::as_select()))
-                .load(connection)?
-                .into_iter()
-                .filter(|(row, _): &(LiveRow, _)| row.is_known())
-                .map(live)
-                .collect()
+            let rows = query.select((LiveRow::as_select(), LiveExtra::as_select())).load(connection)?;
+            rows.into_iter().filter(|(row, _): &(LiveRow, _)| row.is_known()).map(live).collect()
         }
     }
 }
+
+/// The newest that ended in this state: of one kind, or of all that this program knows.
+fn ended(connection: &mut SqliteConnection, state: State, filter: &AdminFilter) -> Result<Vec<Vec<u8>>, Error> {
+    let before = filter.before.map_or([u8::MAX; 16], |before| *before.as_bytes());
+    let mut ids: Vec<Vec<u8>> = Vec::new();
+    for kind in Kind::ALL.iter().filter(|kind| filter.kind.is_none_or(|asked| asked == **kind)) {
+        let binds = [Bind::Text(kind.as_str()), Bind::Number(state_number(state).into()), Bind::Bytes(&before), Bind::Number(limited(filter.limit))];
+        ids.extend(Statement::<Binary>::new(ENDED, binds).load::<Vec<u8>>(connection)?);
+    }
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    ids.truncate(filter.limit);
+    Ok(ids)
+}
+
+const ENDED: &str = "select id from job_done where kind = ? and state = ? and id < ? order by id desc limit ? + 0";
 
 fn show(connection: &mut SqliteConnection, id: JobId) -> Result<Option<JobRecord>, Error> {
     let bytes = id.as_bytes().as_slice();
@@ -238,7 +241,7 @@ fn stats(connection: &mut SqliteConnection) -> Result<Vec<KindStats>, Error> {
 }
 
 /// By what lives alone, which is little; the words of the indexes, so that each is read and not the table.
-const STATS: &str = "select kind, state, count(*), min(run_at) from job where state = 0 group by kind
+const STATS: &str = "select kind, state, count(*), min(coalesce(waits_since, run_at)) from job where state = 0 group by kind
     union all select kind, state, count(*), 0 from job where state in (1, 2) group by kind, state
     union all select kind, state, count(*), 0 from job where state = 3 group by kind";
 

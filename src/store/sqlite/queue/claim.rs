@@ -99,4 +99,4 @@ type Returned = (Binary, Text, Integer, Integer, Integer, Bool, BigInt, Text);
 
 const BEGIN: &str = "update job set state = 3, attempt = attempt + 1, tries = tries + 1, worker = ?, started_at = ?, error = null
     where id in (select unhex(given.value) from json_each(?) as given)
-    returning id, user_id, attempt, failures, crashes, cancel_asked, run_at, work";
+    returning id, user_id, attempt, failures, crashes, cancel_asked, coalesce(waits_since, run_at), work";

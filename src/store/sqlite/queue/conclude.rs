@@ -55,11 +55,11 @@ pub(super) fn conclude(connection: &mut SqliteConnection, worker: WorkerId, conc
     conclusions.iter().zip(ended).map(one).collect()
 }
 
-const RETRY: &str = "update job set state = 2, run_at = ?, failures = failures + 1, crashes = crashes + ?, error = ?, worker = null, provider = null,
-    errors = json_insert(errors, '$[#]', json_object('at', ?, 'attempt', tries, 'error', ?, 'crash', json(iif(?, 'true', 'false'))))
+const RETRY: &str = "update job set state = 2, run_at = ?, waits_since = null, failures = failures + 1, crashes = crashes + ?, error = ?,
+    worker = null, provider = null, errors = json_insert(errors, '$[#]', json_object('at', ?, 'attempt', tries, 'error', ?, 'crash', json(iif(?, 'true', 'false'))))
     where id = ? and attempt = ? and worker = ? and state = 3";
 
-const SNOOZE: &str = "update job set state = 1, run_at = ?, tries = max(tries - 1, 0), worker = null, provider = null
+const SNOOZE: &str = "update job set state = 1, run_at = ?, waits_since = null, tries = max(tries - 1, 0), worker = null, provider = null
     where id = ? and attempt = ? and worker = ? and state = 3";
 
 const GIVE_BACK: &str = "update job set state = 0, tries = max(tries - 1, 0), worker = null, provider = null

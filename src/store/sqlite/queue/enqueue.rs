@@ -1,9 +1,9 @@
 //! Into the queue: a user's request, a job, and a job whose time has come.
 
 use diesel::{
-    ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection,
+    ExpressionMethods, RunQueryDsl, SqliteConnection,
     result::Error,
-    sql_types::{Binary, Integer, Text},
+    sql_types::{BigInt, Binary, Integer, Text},
 };
 
 use super::{AVAILABLE, SCHEDULED, priority_number};
@@ -53,10 +53,13 @@ fn has_too_many(connection: &mut SqliteConnection, request: &Request) -> Result<
     if request.max_waiting == 0 || request.jobs.is_empty() {
         return Ok(false);
     }
-    let of_user = job::table.filter(job::user_id.eq(request.user.as_str()));
-    let waiting: i64 = of_user.filter(job::state.lt(super::RUNNING)).count().get_result(connection)?;
+    let user = Bind::Text(request.user.as_str());
+    let waiting: i64 = Statement::<BigInt>::new(WAITING, [user, user]).get_result(connection)?;
     Ok(request.has_too_many_jobs(usize::try_from(waiting).unwrap_or(usize::MAX)))
 }
+
+const WAITING: &str = "select (select count(*) from job where state = 0 and user_id = ?)
+    + (select count(*) from job where state in (1, 2) and user_id = ?)";
 
 /// Says whether it is new.
 pub(super) fn enqueue(connection: &mut SqliteConnection, new: &NewJob) -> Result<bool, Error> {
@@ -87,20 +90,23 @@ pub(super) fn enqueue(connection: &mut SqliteConnection, new: &NewJob) -> Result
 
 /// What is due becomes available, and what has waited long moves up a priority; each in its user's turn.
 pub(super) fn promote(connection: &mut SqliteConnection, now: i64) -> Result<(), Error> {
-    type Due = (Binary, Text, Text, Integer);
-    let mut due: Vec<(Vec<u8>, String, String, i32)> = Statement::<Due>::new(DUE, [Bind::Number(now), Bind::Number(PROMOTED)]).load(connection)?;
-    let aged: Vec<(Vec<u8>, String, String, i32)> =
-        Statement::<Due>::new(AGED, [Bind::Number(now - millis(AGING)), Bind::Number(PROMOTED)]).load(connection)?;
-    due.extend(aged.into_iter().map(|(id, user, kind, priority)| (id, user, kind, priority - 1)));
-    for (id, user, kind, priority) in due {
-        let turn = NextTurn { user: &user, kind: &kind, priority };
-        let turn: i64 = diesel::select(turn).get_result(connection)?;
-        diesel::update(job::table.find(&id))
-            .set((job::state.eq(AVAILABLE), job::priority.eq(priority), job::run_at.eq(now), job::turn.eq(turn)))
-            .execute(connection)?;
+    for (sql, until, up) in [(DUE, now, 0), (AGED, now - millis(AGING), 1)] {
+        type Due = (Binary, Text, Text, Integer);
+        let due: Vec<(Vec<u8>, String, String, i32)> = Statement::<Due>::new(sql, [Bind::Number(until), Bind::Number(PROMOTED)]).load(connection)?;
+        for (id, user, kind, priority) in due {
+            let priority = priority - up;
+            let turn: i64 = diesel::select(NextTurn { user: &user, kind: &kind, priority }).get_result(connection)?;
+            let binds = [Bind::Number(priority.into()), Bind::Number(turn), Bind::Number(now), Bind::Bytes(&id)];
+            Statement::<()>::new(PROMOTE, binds).execute(connection)?;
+        }
     }
     Ok(())
 }
+
+/// What moves up was available before, and has waited since then.
+const PROMOTE: &str =
+    "update job set waits_since = iif(state = 0, coalesce(waits_since, run_at), null), state = 0, priority = ?, turn = ?, run_at = ?
+    where id = ?";
 
 const DUE: &str = "select id, user_id, kind, priority from job where state in (1, 2) and run_at <= ? order by run_at limit ? + 0";
 

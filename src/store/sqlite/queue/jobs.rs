@@ -2,10 +2,10 @@
 
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection,
-    result::Error,
+    result::Error, sql_types::Binary,
 };
 
-use super::{AVAILABLE, HELD, LATER, READY, state_number, state_of};
+use super::{AVAILABLE, HELD, LATER, READY, limited, state_number, state_of};
 use crate::{
     id::{JobId, UserId},
     job::{JobView, Kind},
@@ -13,6 +13,7 @@ use crate::{
         Depth, JobFilter,
         sqlite::{
             id_bytes,
+            literal::{Bind, Statement},
             schema::{job, job_done},
             unreadable,
         },
@@ -100,23 +101,9 @@ pub(super) fn show(connection: &mut SqliteConnection, user: &UserId, id: JobId) 
 }
 
 pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: JobFilter) -> Result<Vec<JobView>, Error> {
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let mut live = job::table.filter(job::user_id.eq(user.as_str())).order(job::id.desc()).limit(limit).select(LiveRow::as_select()).into_boxed();
-    let mut done =
-        job_done::table.filter(job_done::user_id.eq(user.as_str())).order(job_done::id.desc()).limit(limit).select(DoneRow::as_select()).into_boxed();
-    if let Some(state) = filter.state {
-        live = live.filter(job::state.eq(state_number(state)));
-        done = done.filter(job_done::state.eq(state_number(state)));
-    }
-    if let Some(kind) = filter.kind {
-        live = live.filter(job::kind.eq(kind.as_str()));
-        done = done.filter(job_done::kind.eq(kind.as_str()));
-    }
-    if let Some(before) = filter.before {
-        live = live.filter(job::id.lt(before.as_bytes().to_vec()));
-        done = done.filter(job_done::id.lt(before.as_bytes().to_vec()));
-    }
+    let live = job::table.filter(job::id.eq_any(ids(connection, LIVE_OF_USER, user, filter)?)).select(LiveRow::as_select());
     let mut jobs = live.load::<LiveRow>(connection)?.into_iter().filter(LiveRow::is_known).map(LiveRow::read).collect::<Result<Vec<_>, _>>()?;
+    let done = job_done::table.filter(job_done::id.eq_any(ids(connection, DONE_OF_USER, user, filter)?)).select(DoneRow::as_select());
     for row in done.load::<DoneRow>(connection)?.into_iter().filter(DoneRow::is_known) {
         jobs.push(row.read()?);
     }
@@ -124,6 +111,31 @@ pub(super) fn list(connection: &mut SqliteConnection, user: &UserId, filter: Job
     jobs.truncate(filter.limit);
     Ok(jobs)
 }
+
+/// The newest of a user's jobs that are as asked for, by one of the two statements below.
+pub(super) fn ids(connection: &mut SqliteConnection, sql: &'static str, user: &UserId, filter: JobFilter) -> Result<Vec<Vec<u8>>, Error> {
+    let user = Bind::Text(user.as_str());
+    let before = filter.before.map_or([u8::MAX; 16], |before| *before.as_bytes());
+    let state = Bind::Number(filter.state.map_or(ANY, |state| state_number(state).into()));
+    let asked = [Bind::Bytes(&before), state, Bind::Perhaps(filter.kind.map(Kind::as_str)), Bind::Number(limited(filter.limit))];
+    // A user for each question mark of the statement that isn't one of those.
+    let mut binds = vec![user; sql.matches('?').count() - asked.len()];
+    binds.extend(asked);
+    Statement::<Binary>::new(sql, binds).load(connection)
+}
+
+/// In the place of a state: whichever it is.
+const ANY: i64 = -1;
+
+/// Each state is in an index of its own.
+pub(super) const LIVE_OF_USER: &str = "select id from (
+        select id, 0 as state, kind from job where job.state = 0 and user_id = ?
+        union all select id, state, kind from job where job.state in (1, 2) and user_id = ?
+        union all select id, 3 as state, kind from job indexed by job_running where job.state = 3 and user_id = ?) as mine
+    where id < ? and ? in (state, -1) and coalesce(kind = ?, true) order by id desc limit ? + 0";
+
+pub(super) const DONE_OF_USER: &str = "select id from job_done indexed by job_done_of_user
+    where user_id = ? and id < ? and ? in (state, -1) and coalesce(kind = ?, true) order by id desc limit ? + 0";
 
 /// How many available jobs of its kind begin before this one, and itself.
 pub(super) fn position(connection: &mut SqliteConnection, user: &UserId, id: JobId) -> Result<Option<u64>, Error> {

@@ -92,7 +92,9 @@ struct ClaimedRow {
     failures: i32,
     crashes: i32,
     cancel_asked: bool,
-    run_at: i64,
+    /// Since when it was available, where that is asked for: when it is claimed.
+    #[diesel(column_name = run_at)]
+    since: i64,
     work: String,
 }
 
@@ -103,7 +105,7 @@ impl ClaimedRow {
             user: self.user_id.parse().map_err(|_| unreadable("user id"))?,
             failures: self.failures.cast_unsigned(),
             crashes: self.crashes.cast_unsigned(),
-            waited: until(now(), self.run_at),
+            waited: until(now(), self.since),
             cancel_asked: self.cancel_asked,
             work: serde_json::from_str::<Work>(&self.work).map_err(|error| error.to_string()),
         })

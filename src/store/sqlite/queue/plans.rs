@@ -115,17 +115,30 @@ struct Line {
 /// What may be walked through: tables of a few rows, indexes that hold nothing but what is asked for, and for an operator
 /// what lives, from the newest on until a page is full.
 fn is_small(statement: &str, detail: &str) -> bool {
-    if detail == "SCAN job" && statement.ends_with("ORDER BY `job`.`id` DESC LIMIT ?") {
+    // One of none is asked for: SQLite sees that first, and walks nowhere.
+    if statement.contains("1=0") {
         return true;
     }
-    let Some(walked) = detail.strip_prefix("SCAN ") else { return true };
+    // From the newest on it is a walk as well.
+    let is_walk = ["SCAN job", "SEARCH job USING PRIMARY KEY (id<?)"].contains(&detail);
+    if is_walk && statement.ends_with("ORDER BY `job`.`id` DESC LIMIT ?") && !statement.contains("user_id` = ") {
+        return true;
+    }
+    let Some(walked) = detail.strip_prefix("SCAN ") else { return !is_walk };
     let table = walked.split(' ').next().unwrap_or_default();
-    // A worker, a limit, a tick, a value of the statement itself.
-    let is_tiny = ["worker", "queue_limit", "tick", "given", "waiting", "CONSTANT"].contains(&table) || walked.starts_with('(');
+    // A worker, a limit, a tick, a value of the statement itself, what other lines of the plan have found.
+    let is_tiny = ["worker", "queue_limit", "tick", "given", "waiting", "ended", "mine", "CONSTANT"].contains(&table) || walked.starts_with('(');
     // The jobs that run, that wait for their time, and, for figures, those that wait.
     let holds_only_it =
         ["job_running", "job_later", "job_available", "job_turn_of_user"].iter().any(|index| walked.contains(&format!("INDEX {index}")));
     is_tiny || holds_only_it
+}
+
+/// Whether it passes over what has ended in search of a kind.
+fn passes_over(statement: &str, detail: &str) -> bool {
+    let asks = statement.contains("kind = ?") || statement.contains("`kind` = ?");
+    let finds = ["(kind=?", "(user_id=?", "(id=?"].iter().any(|key| detail.contains(key));
+    asks && detail.starts_with("SEARCH job_done ") && !finds
 }
 
 #[tokio::test]
@@ -146,7 +159,7 @@ async fn no_statement_walks_through_a_table() {
             continue;
         }
         let plan: Vec<Line> = sql_query(format!("explain query plan {statement}")).load(&mut connection).unwrap();
-        let lines = plan.into_iter().map(|line| line.detail).filter(|detail| !is_small(&statement, detail));
+        let lines = plan.into_iter().map(|line| line.detail).filter(|detail| !is_small(&statement, detail) || passes_over(&statement, detail));
         walking.extend(lines.map(|detail| format!("{detail}: {statement}")));
     }
     assert!(walking.is_empty(), "{walking:#?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection, dsl::max, result::Error};
+use diesel::{ExpressionMethods, QueryDsl, RunQueryDsl, SqliteConnection, dsl::max, result::Error, sql_types::Text};
 
 use super::{enqueue, limited, state_number};
 use crate::{
@@ -31,17 +31,27 @@ fn begin_tick(connection: &mut SqliteConnection, name: &str, at: Timestamp, job:
 
 fn prune_finished(connection: &mut SqliteConnection, age: Duration, dead_letters: Duration, limit: usize) -> Result<usize, Error> {
     let mut pruned = 0;
-    for state in [State::Completed, State::Cancelled, State::Discarded] {
-        let before = now() - millis(if state == State::Discarded { dead_letters } else { age });
-        let binds = [Bind::Number(state_number(state).into()), Bind::Number(before), Bind::Number(before), Bind::Number(limited(limit - pruned))];
-        pruned += Statement::<()>::new(PRUNE, binds).execute(connection)?;
+    let kinds: Vec<String> = Statement::<Text>::new(KINDS, []).load(connection)?;
+    for kind in &kinds {
+        for state in [State::Completed, State::Cancelled, State::Discarded] {
+            let before = Bind::Number(now() - millis(if state == State::Discarded { dead_letters } else { age }));
+            let binds = [Bind::Text(kind), Bind::Number(state_number(state).into()), before, before, Bind::Number(limited(limit - pruned))];
+            pruned += Statement::<()>::new(PRUNE, binds).execute(connection)?;
+        }
     }
     Ok(pruned)
 }
 
+/// The kinds of which something has ended: one step of the index each.
+const KINDS: &str = "with recursive ended(kind) as (
+        select min(kind) from job_done
+        union all
+        select (select min(kind) from job_done where kind > ended.kind) from ended where ended.kind is not null)
+    select kind from ended where kind is not null";
+
 /// Whoever ended before that moment was made before it, so the search ends there: the first six bytes of an id are its time.
 const PRUNE: &str = "delete from job_done where id in
-    (select id from job_done where state = ? and id <= unhex(printf('%012x', ?)) and finished_at <= ? order by id limit ?)";
+    (select id from job_done where kind = ? and state = ? and id <= unhex(printf('%012x', ?)) and finished_at <= ? order by id limit ?)";
 
 fn prune_keys(connection: &mut SqliteConnection, age: Duration, limit: usize) -> Result<usize, Error> {
     Statement::<()>::new(PRUNE_KEYS, [Bind::Number(now() - millis(age)), Bind::Number(limited(limit))]).execute(connection)

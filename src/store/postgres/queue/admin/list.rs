@@ -45,7 +45,7 @@ type Columns = (jobs::Columns, (Text, SmallInt, BigInt, Nullable<SqlUuid>, Nulla
 
 macro_rules! live_extra {
     () => {
-        "user_id, priority, run_at, worker, provider, unique_key, cancel_asked, errors::text"
+        "user_id, priority, coalesce(waits_since, run_at), worker, provider, unique_key, cancel_asked, errors::text"
     };
 }
 macro_rules! done_extra {
