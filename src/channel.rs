@@ -32,6 +32,12 @@ impl Channel {
         self.0.strip_prefix("channel:")
     }
 
+    /// Whose private channel this is, where it is one.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.0.strip_prefix("user:")
+    }
+
     /// Whether this is a room, and so has presence, typing and history.
     #[must_use]
     pub fn is_room(&self) -> bool {

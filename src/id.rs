@@ -3,7 +3,7 @@
 //! Ids are UUIDv7: unique without asking anybody, and in order of their making, which is what history and job lists sort
 //! by. Refuses to know what an id stands for.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
@@ -118,6 +118,12 @@ macro_rules! plain_id {
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

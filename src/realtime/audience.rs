@@ -45,18 +45,34 @@ impl Place {
     /// That of a channel that has not joined yet.
     pub const NONE: Self = Self { audience: u32::MAX, member: u32::MAX };
 
-    /// The audience, where the channel has joined.
+    /// That of a private channel that waits for its first event.
+    pub const IDLE: Self = Self { audience: u32::MAX - 1, member: u32::MAX };
+
+    /// The audience, where the channel has joined one.
     #[must_use]
     pub fn audience(self) -> Option<usize> {
-        (self.audience != u32::MAX).then_some(self.audience as usize)
+        (self.audience < Self::IDLE.audience).then_some(self.audience as usize)
+    }
+
+    /// Whether it is that of a private channel that waits for its first event.
+    #[must_use]
+    pub fn is_idle(self) -> bool {
+        self.audience == Self::IDLE.audience
     }
 }
 
 /// All audiences of this thread.
-#[derive(Default)]
 pub struct Audiences {
     all: Slab<Audience>,
     of_room: Index,
+    /// Where all private channels are that wait for their first event.
+    pub idle_at: Position,
+}
+
+impl Default for Audiences {
+    fn default() -> Self {
+        Self { all: Slab::new(), of_room: Index::default(), idle_at: Position::NOWHERE }
+    }
 }
 
 impl Audiences {
@@ -80,6 +96,9 @@ impl Audiences {
     /// Where the members at `place` are in their channel.
     #[must_use]
     pub fn at(&self, place: Place) -> (Key, Position) {
+        if place.is_idle() {
+            return (Key::OWN, self.idle_at);
+        }
         let audience = &self.all[place.audience as usize];
         (audience.key, audience.head)
     }
@@ -113,8 +132,8 @@ impl Audiences {
 
 impl Audience {
     /// Who is in it.
-    pub fn members(&self) -> impl Iterator<Item = Member> {
-        self.members.iter().copied()
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// Its members have been told so much.

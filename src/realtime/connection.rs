@@ -176,6 +176,11 @@ impl Connection {
         &self.outlet
     }
 
+    /// Whether its reader has taken all that there was.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.behind.is_none() && !self.places.is_empty()
+    }
+
     /// Whether it has left its rooms, and only gets its last words out.
     pub(super) fn is_parting(&self) -> bool {
         self.is_parting
@@ -199,7 +204,12 @@ impl Connection {
     /// All channels have joined: says so, before what has gathered.
     fn begin(&mut self, audiences: &Audiences, ctx: &mut Hosted) {
         let Some(behind) = &mut self.behind else { return };
-        let channels = self.places.iter().filter_map(|place| Some(audiences.get(place.audience()?)?.channel.clone())).collect();
+        let user = self.permit.user();
+        let channel = |place: &Place| match place.audience() {
+            Some(audience) => audiences.get(audience).map(|audience| audience.channel.clone()),
+            None => Some(Channel::of_user(user)),
+        };
+        let channels = self.places.iter().filter_map(channel).collect();
         let ready = frame::control(&Control::Ready { timestamp: Timestamp::now(), channels, resumed: self.resumed });
         behind.begin(&frame::retry(rand::random_range(2_000..=5_000)), &ready);
         self.proceed(ctx);
@@ -269,8 +279,10 @@ impl Handler<Welcome<'_>> for Connection {
     fn handle(&mut self, welcome: Welcome<'_>, ctx: &mut Hosted) {
         let Welcome { slot, place, from, gap, replay, greeting, audiences } = welcome;
         self.places[slot] = place;
-        let (Some(behind), Some(audience)) = (&mut self.behind, place.audience().and_then(|index| audiences.get(index))) else { return };
-        if let Some(reason) = gap {
+        let Some(behind) = &mut self.behind else { return };
+        if let Some(reason) = gap
+            && let Some(audience) = place.audience().and_then(|index| audiences.get(index))
+        {
             behind.reset(&reset(&audience.channel, reason));
         }
         if let Some(greeting) = greeting {

@@ -20,7 +20,12 @@ impl Index {
         self.numbers.find(self.hasher.hash_one(name), |number| name_of(*number) == name).copied()
     }
 
-    /// Takes a number in that is not there, nor its name.
+    /// All numbers whose name this is, where several may have one name.
+    pub fn find_all<'a, N: Hash + Eq + 'a>(&self, name: &N, name_of: impl Fn(u32) -> &'a N) -> impl Iterator<Item = u32> {
+        self.numbers.iter_hash(self.hasher.hash_one(name)).copied().filter(move |number| name_of(*number) == name)
+    }
+
+    /// Takes a number in that is not there; nor its name, where it is to be found by [`Self::find`].
     pub fn insert<'a, N: Hash + 'a>(&mut self, number: u32, name_of: impl Fn(u32) -> &'a N) {
         let Self { numbers, hasher } = self;
         let hash = |number: &u32| hasher.hash_one(name_of(*number));

@@ -4,16 +4,18 @@
 //! log ──Publish──▶ RoomRegistry ─▶ Room ──Tell (one a thread)──▶ Host ─▶ Batch ──Deliver──▶ Connection ─▶ Outlet ─▶ browser
 //!                                                                                               └▶ Behind ─┘  what is not taken
 //! ```
-//! [`registry`] routes, and alone creates and stops rooms; a [`room`] keeps order, presence and typing of one channel, and
-//! its newest frames in a [`ring`]; a [`host`], one for each HTTP thread but on a thread of its own, holds that thread's [`connection`]s and, as
-//! [`audience`]s, who of them is in which room, so that an event crosses a thread once, not once a reader. What all members of
-//! a room are told in one turn is encoded once, as one piece ([`news`]), and goes to each through its [`outlet`]; what its
-//! reader does not take waits in its backlog ([`behind`]). A [`watch`] tells what happens to the sockets of a thread, and to
-//! the [`peer`]s whom the HTTP layer serves; a [`wheel`] has what is due later.
+//! [`registry`] routes, and alone creates and stops rooms; a [`room`] keeps order, presence and typing of one channel, and its
+//! newest frames in a [`ring`]. A private channel has no room before something is told in it: until then it is [`idle`]. A
+//! [`host`], one for each HTTP thread but on a thread of its own, holds that thread's [`connection`]s and, as [`audience`]s, who
+//! of them is in which room, so that an event crosses a thread once, not once a reader. What all members of a room are told in
+//! one turn is encoded once, as one piece ([`news`]), and goes to each through its [`outlet`]; what its reader does not take
+//! waits in its backlog ([`behind`]). A [`watch`] tells what happens to the sockets of a thread, and to the [`peer`]s whom the
+//! HTTP layer serves; a [`wheel`] has what is due later.
 //!
 //! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
 //! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
-//! [`elsewhere`], [`index`], [`people`], [`ring`], [`typing`], [`unrest`], [`wheel`]. The hub refuses to touch SQL: what happened reaches it only through the log.
+//! [`elsewhere`], [`idle`], [`index`], [`people`], [`ring`], [`typing`], [`unrest`], [`wheel`]. The hub refuses to touch SQL: what
+//! happened reaches it only through the log.
 
 pub mod audience;
 pub mod behind;
@@ -22,6 +24,7 @@ pub mod cursor;
 pub mod elsewhere;
 pub mod frame;
 pub mod host;
+pub mod idle;
 pub mod index;
 pub mod limits;
 pub mod metrics;

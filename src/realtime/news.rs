@@ -56,6 +56,12 @@ impl News {
     }
 }
 
+/// Their size on the wire, but for the ids.
+#[must_use]
+pub fn size(news: &[News]) -> usize {
+    news.iter().map(News::size).sum()
+}
+
 /// What one room tells its members in one turn.
 pub struct Batch<'a> {
     news: &'a [News],
@@ -72,10 +78,16 @@ pub struct Made {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch that is not encoded yet.
+    /// A batch that may have been encoded before.
     #[must_use]
-    pub fn new(news: &'a [News]) -> Self {
-        Self { news, made: None }
+    pub fn new(news: &'a [News], made: Option<Made>) -> Self {
+        Self { news, made }
+    }
+
+    /// How it was encoded for the last member.
+    #[must_use]
+    pub fn into_made(self) -> Option<Made> {
+        self.made
     }
 
     /// What is told.

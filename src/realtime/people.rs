@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
+use smallvec::SmallVec;
+
 use crate::{event::Person, id::UserId};
 
 /// So many people are found by looking at each.
@@ -32,7 +34,7 @@ impl Attendee {
 /// Attendees in no order, found by their id.
 #[derive(Debug, Default)]
 pub struct People {
-    all: Vec<Attendee>,
+    all: SmallVec<[Attendee; 1]>,
     /// Where each is, where they are many.
     #[expect(clippy::box_collection, reason = "a room of few, of which there are very many, does not pay for it")]
     index: Option<Box<HashMap<UserId, u32>>>,
@@ -78,9 +80,6 @@ impl People {
     }
 
     fn insert(&mut self, attendee: Attendee) {
-        if self.all.is_empty() {
-            self.all.reserve_exact(1);
-        }
         if let Some(index) = &mut self.index {
             index.insert(attendee.person.user_id.clone(), self.all.len() as u32);
         }

@@ -42,6 +42,7 @@ mod planted;
 mod planted_fence;
 mod postgres;
 mod presence;
+mod private_channels;
 mod processes;
 mod provider_fuzz;
 mod provider_gemini;

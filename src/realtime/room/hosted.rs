@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Instant};
 
-use actix::{ActorContext, ActorState, Addr};
+use actix::{ActorContext, ActorState};
 use smallvec::SmallVec;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     realtime::{
         Manners,
         audience::RoomKey,
-        host::{Host, HostId},
+        host::{HostId, Line},
     },
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub struct Hosted {
     state: ActorState,
     pub(in crate::realtime) room: RoomKey,
-    pub(in crate::realtime) hosts: Rc<Vec<Option<Addr<Host>>>>,
+    pub(in crate::realtime) hosts: Rc<Vec<Option<Line>>>,
     pub(in crate::realtime) manners: Manners,
     pub(in crate::realtime) now: Instant,
     /// What the log is to be asked; until the [`Answer`] the room is called for nothing else.
@@ -41,11 +41,11 @@ pub(in crate::realtime) enum Question {
 }
 
 impl Hosted {
-    pub(in crate::realtime) fn new(room: RoomKey, hosts: Rc<Vec<Option<Addr<Host>>>>, manners: Manners, now: Instant) -> Self {
+    pub(in crate::realtime) fn new(room: RoomKey, hosts: Rc<Vec<Option<Line>>>, manners: Manners, now: Instant) -> Self {
         Self { state: ActorState::Running, room, hosts, manners, now, question: None, said: SmallVec::new(), asks_elsewhere: false, alarm: None }
     }
 
-    pub(super) fn host(&self, id: HostId) -> Option<&Addr<Host>> {
+    pub(super) fn host(&self, id: HostId) -> Option<&Line> {
         self.hosts.get(usize::from(id)).and_then(Option::as_ref)
     }
 }

@@ -16,14 +16,14 @@ use std::{
 };
 
 use actix::{Actor, Handler, Message};
-use smallvec::SmallVec;
 
 pub(super) use self::hosted::{Hosted, Question};
 use super::{
     audience::RoomKey,
     behind::Replay,
     frame::{self, Frame},
-    host::{HostId, Joined, Seat, Tell},
+    host::{FromRegistry, HostId, Joined, Seat, Tell},
+    idle::Listeners,
     news::News,
     presence::Attendance,
     registry::TooSoon,
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// How long a room waits for somebody before it goes.
-const LINGER: Duration = Duration::from_secs(10);
+pub(super) const LINGER: Duration = Duration::from_secs(10);
 
 /// A connection would get this channel's events.
 #[derive(Message)]
@@ -122,7 +122,7 @@ pub struct Room {
     /// Why the log was asked.
     asking: Option<Box<Asking>>,
     /// The threads that have members, and how many.
-    hosts: SmallVec<[(HostId, u32); 2]>,
+    hosts: Listeners,
     attendance: Option<Box<Attendance>>,
     typists: Option<Box<Typists>>,
     /// When the room last had nobody.
@@ -149,11 +149,30 @@ impl Room {
             head: None,
             ring: None,
             asking: None,
-            hosts: SmallVec::new(),
+            hosts: Listeners::new(),
             attendance: None,
             typists: None,
             empty_since: now,
             asked_at: now,
+        }
+    }
+
+    /// A private channel in which something is about to be told, after `at`, to those who listen already.
+    pub(super) fn roused(channel: Channel, at: Position, hosts: Listeners, now: Instant) -> Self {
+        // The log was asked long ago.
+        let asked_at = now.checked_sub(LINGER).unwrap_or(now);
+        Self { head: Some(at), hosts, asked_at, ..Self::new(channel, now) }
+    }
+
+    /// The join that a private channel begins with, where the log has nothing of it to tell, so that it need not begin.
+    pub(super) fn take_idle(&mut self, answer: &Answer) -> Option<Join> {
+        if self.channel.is_room() || answer.head.offset > 0 {
+            return None;
+        }
+        let begins = |join: &Join| join.after.is_none_or(|after| after.continues_in(answer.head));
+        match *self.asking.take_if(|asking| matches!(&**asking, Asking::First(join) if begins(join)))? {
+            Asking::First(join) => Some(join),
+            _ => None,
         }
     }
 
@@ -165,7 +184,7 @@ impl Room {
     fn tell(&self, news: &News, ctx: &Hosted) {
         for (host, _) in &self.hosts {
             if let Some(host) = ctx.host(*host) {
-                host.do_send(Tell { room: ctx.room, news: news.clone() });
+                host.send(FromRegistry::Tell(Tell { room: ctx.room, news: news.clone() }));
             }
         }
     }
@@ -214,7 +233,8 @@ impl Room {
             None => self.hosts.push((host, 1)),
         }
         if let Some(host) = ctx.host(host) {
-            host.do_send(Joined { seat, slot, person, room: ctx.room, channel, head, from, gap, replay, greeting });
+            let joined = Joined { seat, slot, person, room: ctx.room, channel, head, from, gap, replay, greeting };
+            host.send(FromRegistry::Joined(Box::new(joined)));
         }
     }
 

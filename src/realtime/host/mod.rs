@@ -1,9 +1,13 @@
 //! The host: one for each HTTP thread, holds that thread's connections and calls their handlers, on a thread of its own: to tell
 //! thousands takes a while, in which no request is to wait.
 //!
-//! A room's event reaches it as one message and is put by; when all that has come is put by, each room's news go to all its
+//! A room's event reaches it once, over its [`Line`], and is put by; when all that has come is put by, each room's news go to all its
 //! members at once, so that many events are one write. Sockets and timers of the thread wake connections through it too.
 //! Refuses to look at what it delivers.
+
+mod line;
+mod private;
+mod telling;
 
 use std::{io, rc::Rc, sync::Arc, time::Instant};
 
@@ -11,13 +15,18 @@ use actix::prelude::*;
 use bytes::Bytes;
 use slab::Slab;
 
+use self::{line::Queue, telling::Told};
+pub(super) use self::{
+    line::{FromRegistry, Line},
+    private::{Rouse, Wait},
+    telling::Tell,
+};
 use super::{
     Manners, Vital,
     audience::{Audiences, Member, RoomKey},
     behind::Replay,
-    connection::{Close, Connection, Deliver, Hosted, Nudge, Opening, Proceed, Wake, Welcome},
-    frame::PIECE,
-    news::{Batch, News},
+    connection::{Close, Connection, Hosted, Nudge, Opening, Proceed, Wake, Welcome},
+    index::Index,
     outlet::Outlet,
     registry::{Enlist, RoomRegistry},
     room::{Join, Leave},
@@ -50,17 +59,7 @@ impl Seat {
 #[rtype(result = "Seat")]
 pub struct Open(pub Opening);
 
-/// A room has something to tell to its members on this thread.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Tell {
-    pub room: RoomKey,
-    pub news: News,
-}
-
 /// A room has let a connection in.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(super) struct Joined {
     pub seat: Seat,
     pub slot: u16,
@@ -99,11 +98,6 @@ pub struct Ready(pub Seat);
 #[rtype(result = "()")]
 pub struct Drain;
 
-/// All that has come in this turn is put by.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
 /// The connections of one thread.
 pub struct Host {
     id: HostId,
@@ -113,8 +107,10 @@ pub struct Host {
     connections: Slab<Connection>,
     generations: u32,
     audiences: Audiences,
-    /// What is to be told at the end of this turn, room by room.
-    told: Vec<(RoomKey, Vec<News>)>,
+    /// Which connections wait for the first event of their private channels, by whose they are.
+    idle: Index,
+    told: Told,
+    queue: Queue,
     wheel: Wheel,
     _vital: Vital,
 }
@@ -138,10 +134,18 @@ impl Host {
             connections: Slab::new(),
             generations: 0,
             audiences: Audiences::default(),
-            told: Vec::new(),
+            idle: Index::default(),
+            told: Told::new(),
+            queue: Queue::default(),
             wheel: Wheel::new(Instant::now()),
             _vital: Vital("host of a thread"),
         }
+    }
+
+    /// Whether the connection is there, and not about to go.
+    fn is_open(&self, seat: Seat) -> bool {
+        let connection = self.connections.get(seat.index as usize);
+        connection.is_some_and(|connection| connection.generation == seat.generation && !connection.is_parting())
     }
 
     fn now(&self) -> Tick {
@@ -181,6 +185,9 @@ impl Host {
         let Some(connection) = self.connections.get_mut(index as usize) else { return };
         let (places, user) = (std::mem::take(&mut connection.places), connection.user().clone());
         for place in places {
+            if place.is_idle() {
+                self.forgo(index, user.clone());
+            }
             let Some(audience) = place.audience().and_then(|audience| self.audiences.get(audience)) else { continue };
             self.registry.do_send(Leave { room: audience.room, host: self.id, user: user.clone() });
             if let Some((moved, place)) = self.audiences.leave(place)
@@ -191,41 +198,19 @@ impl Host {
         }
     }
 
-    /// Tells every member of a room what has gathered.
-    fn flush(&mut self, room: RoomKey) {
-        let Some(index) = self.audiences.of_room(room) else { return };
-        let told_at = self.audiences.get(index).map_or(u32::MAX, |audience| audience.told_at);
-        let Some((_, news)) = self.told.get_mut(told_at as usize) else { return };
-        let news = std::mem::take(news);
-        self.deliver_all(index, &news);
-    }
-
-    fn deliver_all(&mut self, index: usize, news: &[News]) {
-        for batch in batches(news) {
-            self.deliver(index, batch);
+    /// A room has let a connection in.
+    fn admit(&mut self, joined: Joined) {
+        let Joined { seat, slot, person, room, channel, head, from, gap, replay, greeting } = joined;
+        // What has gathered comes before what a newcomer is told.
+        self.flush(room);
+        if !self.is_open(seat) {
+            self.registry.do_send(Leave { room, host: self.id, user: person.user_id.clone() });
+            return;
         }
-    }
-
-    fn deliver(&mut self, index: usize, news: &[News]) {
-        let Self { audiences, connections, .. } = self;
-        let Some(audience) = audiences.get(index) else { return };
-        let (room, mut batch, mut stopped) = (audience.room, Batch::new(news), Vec::new());
-        let now = self.wheel.tick(Instant::now());
-        for member in audience.members() {
-            let Some(connection) = connections.get_mut(member.seat as usize) else { continue };
-            let mut hosted = Hosted::running(now);
-            connection.handle(Deliver { slot: member.slot.into(), batch: &mut batch, audiences }, &mut hosted);
-            if !hosted.state().alive() {
-                stopped.push((member.seat, hosted));
-            }
-        }
-        if let Some(audience) = self.audiences.get_mut(index) {
-            audience.advance(news);
-        }
-        debug_assert_eq!(self.audiences.of_room(room), Some(index));
-        for (seat, hosted) in stopped {
-            self.after_call(seat, &hosted);
-        }
+        let place = self.audiences.enter(room, channel, head, Member { seat: seat.index, slot });
+        self.call(seat.index, |connection, audiences, hosted| {
+            connection.handle(Welcome { slot: slot.into(), place, from, gap, replay, greeting, audiences }, hosted);
+        });
     }
 
     fn set_timer(&mut self, index: u32) {
@@ -252,22 +237,11 @@ impl Host {
     }
 }
 
-/// What is told together: so much that it is worth a write, and no more than a reader can hold.
-fn batches(news: &[News]) -> impl Iterator<Item = &[News]> {
-    let mut size = 0;
-    news.chunk_by(move |before, next| {
-        size += before.size();
-        let together = size + next.size() <= PIECE;
-        size = if together { size } else { 0 };
-        together
-    })
-}
-
 impl Actor for Host {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.registry.do_send(Enlist { id: self.id, host: ctx.address() });
+        self.registry.do_send(Enlist { id: self.id, host: Line::new(ctx.address(), self.queue.clone()) });
         self.watch.clone().start(ctx.address());
     }
 }
@@ -294,55 +268,6 @@ impl Handler<Open> for Host {
         self.set_timer(seat.index);
         self.set_alarm(ctx);
         MessageResult(seat)
-    }
-}
-
-impl Handler<Joined> for Host {
-    type Result = ();
-
-    fn handle(&mut self, joined: Joined, _: &mut Context<Self>) {
-        let Joined { seat, slot, person, room, channel, head, from, gap, replay, greeting } = joined;
-        // What has gathered comes before what a newcomer is told.
-        self.flush(room);
-        let connection = self.connections.get(seat.index as usize);
-        if !connection.is_some_and(|connection| connection.generation == seat.generation && !connection.is_parting()) {
-            self.registry.do_send(Leave { room, host: self.id, user: person.user_id.clone() });
-            return;
-        }
-        let place = self.audiences.enter(room, channel, head, Member { seat: seat.index, slot });
-        self.call(seat.index, |connection, audiences, hosted| {
-            connection.handle(Welcome { slot: slot.into(), place, from, gap, replay, greeting, audiences }, hosted);
-        });
-    }
-}
-
-impl Handler<Tell> for Host {
-    type Result = ();
-
-    fn handle(&mut self, Tell { room, news }: Tell, ctx: &mut Context<Self>) {
-        let Some(audience) = self.audiences.of_room(room).and_then(|index| self.audiences.get_mut(index)) else { return };
-        if let Some((_, gathered)) = self.told.get_mut(audience.told_at as usize) {
-            return gathered.push(news);
-        }
-        if self.told.is_empty() {
-            ctx.notify(Flush);
-        }
-        audience.told_at = self.told.len() as u32;
-        self.told.push((room, vec![news]));
-    }
-}
-
-impl Handler<Flush> for Host {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
-        for (at, (room, news)) in (0..).zip(std::mem::take(&mut self.told)) {
-            let Some(index) = self.audiences.of_room(room) else { continue };
-            // All who were to be told may be gone, and others come who know it.
-            let Some(audience) = self.audiences.get_mut(index).filter(|audience| audience.told_at == at) else { continue };
-            audience.told_at = u32::MAX;
-            self.deliver_all(index, &news);
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! While a room waits for the log, what it is told waits with it, in order. A room lives while somebody listens. Refuses to
 //! look into what it routes.
 
+mod private;
+
 use std::{
     collections::HashMap,
     rc::Rc,
@@ -14,10 +16,12 @@ use actix::prelude::*;
 use futures_util::future::join;
 use slab::Slab;
 
+pub(super) use self::private::Forgo;
 use super::{
     Manners, Vital,
     audience::RoomKey,
-    host::{Host, HostId},
+    host::{HostId, Line},
+    idle::Idle,
     index::Index,
     metrics::LOG_READS,
     room::{Answer, Hear, Hosted, Join, Leave, Publish, Question, ReadUpTo, Room, SetTyping, Wake, WhoIsThere},
@@ -40,10 +44,10 @@ const TYPING_PACE: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 pub(super) struct Enlist {
     pub id: HostId,
-    pub host: Addr<Host>,
+    pub host: Line,
 }
 
-/// How many rooms are live.
+/// How many channels have listeners.
 #[derive(Message)]
 #[rtype(result = "usize")]
 pub struct CountRooms;
@@ -58,9 +62,11 @@ pub struct RoomRegistry {
     /// The rooms by their channels.
     keys: Index,
     rooms: Slab<Entry>,
+    /// The channels that have listeners, but no room as yet.
+    idle: Idle,
     /// What is told to rooms that wait for the log, which they will be told then.
     waiting: HashMap<RoomKey, Vec<Waiting>>,
-    hosts: Rc<Vec<Option<Addr<Host>>>>,
+    hosts: Rc<Vec<Option<Line>>>,
     wheel: Wheel,
     pace: Pace,
     log: Arc<dyn EventLog>,
@@ -97,6 +103,18 @@ impl Waiting {
             }
         }
     }
+
+    /// Goes to its channel anew, which has another room now, or none.
+    fn route(self, registry: &mut RoomRegistry, ctx: &mut Context<RoomRegistry>) {
+        match self {
+            Self::Join(join) => registry.handle(join, ctx),
+            Self::Publish(publish) => registry.handle(publish, ctx),
+            Self::ReadUpTo(read) => registry.handle(read, ctx),
+            Self::Hear(hear) => registry.handle(hear, ctx),
+            // Nobody was in that room, to leave it or to type there.
+            Self::Leave(_) | Self::SetTyping(_) => {}
+        }
+    }
 }
 
 impl RoomRegistry {
@@ -106,6 +124,7 @@ impl RoomRegistry {
         Self {
             keys: Index::default(),
             rooms: Slab::new(),
+            idle: Idle::default(),
             waiting: HashMap::new(),
             hosts: Rc::default(),
             wheel: Wheel::new(Instant::now()),
@@ -178,10 +197,20 @@ impl RoomRegistry {
 
     fn answer(&mut self, key: RoomKey, answer: Answer, ctx: &mut Context<Self>) {
         let waiting = self.waiting.remove(&key).unwrap_or_default();
+        if let Some(first) = self.lay_idle(key, &answer) {
+            self.handle(first, ctx);
+            return waiting.into_iter().for_each(|message| message.route(self, ctx));
+        }
         self.call(key, |room, hosted| room.handle(answer, hosted), ctx);
         for message in waiting {
             self.tell(key, message, ctx);
         }
+    }
+
+    fn insert(&mut self, room: Room) -> RoomKey {
+        let key = self.rooms.insert(Entry { room, alarm: Tick::NEVER }) as RoomKey;
+        self.keys.insert(key, |key| &self.rooms[key as usize].room.channel);
+        key
     }
 
     /// Wakes the rooms that are due, and sees to it that it is called again when more are.
@@ -195,6 +224,7 @@ impl RoomRegistry {
                 self.call(key, |room, hosted| room.handle(Wake, hosted), ctx);
             }
         }
+        self.retire_idle();
         self.set_alarm(ctx);
     }
 
@@ -236,14 +266,10 @@ impl Handler<Join> for RoomRegistry {
     type Result = ();
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) {
-        let room = self.key(&join.channel).unwrap_or_else(|| {
-            let entry = Entry { room: Room::new(join.channel.clone(), Instant::now()), alarm: Tick::NEVER };
-            let key = self.rooms.insert(entry) as RoomKey;
-            self.keys.insert(key, |key| &self.rooms[key as usize].room.channel);
-            self.log.follow(&join.channel);
-            key
-        });
-        self.tell(room, Waiting::Join(join), ctx);
+        match self.key(&join.channel) {
+            Some(room) => self.tell(room, Waiting::Join(join), ctx),
+            None => self.begin(join, ctx),
+        }
     }
 }
 
@@ -259,7 +285,7 @@ impl Handler<Publish> for RoomRegistry {
     type Result = ();
 
     fn handle(&mut self, publish: Publish, ctx: &mut Self::Context) {
-        if let Some(room) = self.key(&publish.0.channel) {
+        if let Some(room) = self.key(&publish.0.channel).or_else(|| self.rouse(&publish.0.channel)) {
             self.tell(room, Waiting::Publish(publish), ctx);
         }
     }
@@ -269,7 +295,10 @@ impl Handler<ReadUpTo> for RoomRegistry {
     type Result = ();
 
     fn handle(&mut self, read: ReadUpTo, ctx: &mut Self::Context) {
-        if let Some(room) = self.key(&read.0) {
+        let ReadUpTo(channel, newest) = &read;
+        let is_passed = channel.user_id().is_some_and(|user| self.idle.is_passed(user, *newest));
+        let room = if is_passed { self.rouse(channel) } else { self.key(channel) };
+        if let Some(room) = room {
             self.tell(room, Waiting::ReadUpTo(read), ctx);
         }
     }
@@ -319,6 +348,6 @@ impl Handler<CountRooms> for RoomRegistry {
     type Result = usize;
 
     fn handle(&mut self, _: CountRooms, _: &mut Self::Context) -> usize {
-        self.rooms.len()
+        self.rooms.len() + self.idle.count()
     }
 }
