@@ -2,7 +2,7 @@
 
 use std::{
     iter::Sum,
-    ops::Sub,
+    ops::{Add, Sub},
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
@@ -21,7 +21,7 @@ pub struct Process {
 }
 
 /// Time on a processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cpu {
     pub user: Duration,
     pub system: Duration,
@@ -92,8 +92,15 @@ impl Cpu {
 
 impl Sum for Cpu {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        let nothing = Self { user: Duration::ZERO, system: Duration::ZERO };
-        all.fold(nothing, |sum, cpu| Self { user: sum.user + cpu.user, system: sum.system + cpu.system })
+        all.fold(Self::default(), Self::add)
+    }
+}
+
+impl Add for Cpu {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { user: self.user + more.user, system: self.system + more.system }
     }
 }
 

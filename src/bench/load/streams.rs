@@ -9,6 +9,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     net::SocketAddr,
+    ops::Range,
     pin::Pin,
     rc::Rc,
     task::{self, Poll, ready},
@@ -58,6 +59,8 @@ pub struct Plan {
     /// So many of them at a time.
     pub burst: u32,
     pub seconds: u32,
+    /// In so many turns is it talked; in between, others have theirs.
+    pub turns: u32,
     /// Of a message's content.
     pub bytes: usize,
     /// How often all streams are cut and come back.
@@ -74,10 +77,15 @@ pub struct Opened {
 /// Each ends with its place among them and its newest id, once it is cut.
 type Readers = JoinSet<Result<(usize, String)>>;
 
+/// Somebody who talks, connected once they have something to say, and their token.
+type Speaker = (Option<Client>, String);
+
 /// What all readers share.
 struct Shared {
     tally: Tally,
     opening: Semaphore,
+    /// A client asks as soon as its connection stands, whose turn would come late where all connected first.
+    connecting: Semaphore,
     cut: Notify,
     tokens: Vec<String>,
     /// Where they read to: none of them holds it while it waits.
@@ -105,14 +113,17 @@ pub async fn run(plan: Plan) -> Result<()> {
     })
     .await?;
     let speakers = tokens.split_off(plan.users);
-    let (tally, buffer) = (Tally::new(plan), RefCell::new(vec![0; 64 * 1024]));
-    let shared = Rc::new(Shared { tally, opening: Semaphore::new(OPENING), cut: Notify::new(), tokens, buffer });
+    let (tally, buffer) = (Tally::new(), RefCell::new(vec![0; 64 * 1024]));
+    let shared = Rc::new(Shared { tally, opening: Semaphore::new(OPENING), connecting: Semaphore::new(OPENING), cut: Notify::new(), tokens, buffer });
     let mut readers = Readers::new();
     let nobody_knows = vec![String::new(); plan.streams];
     stage(open(plan, &shared, nobody_knows, &mut readers)).await?;
-    tokio::select! {
-        error = first_error(&mut readers) => return Err(error),
-        done = stage(talk(plan, &shared.tally, &speakers)) => done?,
+    let mut speakers: Vec<Speaker> = speakers.into_iter().map(|token| (None, token)).collect();
+    for turn in 0..plan.turns() {
+        tokio::select! {
+            error = first_error(&mut readers) => return Err(error),
+            done = stage(talk(plan, &shared.tally, &mut speakers, turn)) => done?,
+        }
     }
     shared.opening.add_permits(plan.streams);
     for comeback in 1..=plan.comebacks {
@@ -171,7 +182,9 @@ async fn first_error(readers: &mut Readers) -> anyhow::Error {
 async fn read(plan: Plan, shared: Rc<Shared>, index: usize, last_id: String) -> Result<(usize, String)> {
     let cut = shared.cut.notified();
     let place = shared.opening.acquire().await?;
+    let connecting = shared.connecting.acquire().await?;
     let mut reader = Reader::open(plan, index, &shared.tokens[index % plan.users], &last_id).await?;
+    drop(connecting);
     while !reader.is_ready {
         poll_fn(|cx| reader.poll(cx, plan, &shared)).await?;
     }
@@ -187,22 +200,43 @@ async fn read(plan: Plan, shared: Rc<Shared>, index: usize, last_id: String) -> 
     }
 }
 
-async fn talk(plan: Plan, tally: &Tally, tokens: &[String]) -> Result<Delivered> {
+async fn talk(plan: Plan, tally: &Tally, speakers: &mut [Speaker], turn: u32) -> Result<Delivered> {
+    let (burst, numbers, count) = (u64::from(plan.burst), plan.numbers(turn), speakers.len());
+    tally.expect(plan, numbers.clone());
     let began = Instant::now();
-    let burst = u64::from(plan.burst);
-    let speak = async |(index, token): (usize, &String)| {
-        let mut client = Client::connect(plan.server).await?;
-        for number in (index as u64..u64::from(plan.rate) * u64::from(plan.seconds)).step_by(tokens.len()) {
-            let due = number / burst * burst;
+    let speak = async |(index, (client, token)): (usize, &mut Speaker)| {
+        for number in numbers.clone().skip(index).step_by(count) {
+            let due = number / burst * burst - numbers.start;
             sleep_until((began + Duration::from_secs_f64(due as f64 / f64::from(plan.rate))).into()).await;
+            let client = match client {
+                Some(client) => client,
+                None => client.insert(Client::connect(plan.server).await?),
+            };
             let room = room((number % plan.rooms as u64) as usize, plan.rooms);
             let status = client.ask(&plan.dialect.message(token, &room, &tally.mark(number).content(plan.bytes))).await?;
             ensure!((200..300).contains(&status), "a message is answered with {status}: {}", client.answer());
         }
         anyhow::Ok(())
     };
-    try_join_all(tokens.iter().enumerate().map(speak)).await?;
+    try_join_all(speakers.iter_mut().enumerate().map(speak)).await?;
     Ok(tally.settle(began).await)
+}
+
+impl Plan {
+    /// As many as are wanted, where there are messages for them.
+    pub fn turns(&self) -> u32 {
+        self.turns.clamp(1, self.bursts().max(1) as u32)
+    }
+
+    fn bursts(&self) -> u64 {
+        (u64::from(self.rate) * u64::from(self.seconds)).div_ceil(self.burst.into())
+    }
+
+    /// The messages of a turn, all bursts whole.
+    fn numbers(&self, turn: u32) -> Range<u64> {
+        let before = |turn: u32| self.bursts() * u64::from(turn) / u64::from(self.turns()) * u64::from(self.burst);
+        before(turn)..before(turn + 1).min(u64::from(self.rate) * u64::from(self.seconds))
+    }
 }
 
 impl Reader {

@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -15,31 +16,36 @@ use super::{Latency, histogram::Histogram, sse::Mark, streams::Plan};
 /// How long nothing may come before what is missing is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came of the messages.
+/// What came of the messages so far, in all turns together.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Delivered {
     pub published: u64,
-    /// From the first message to the last delivery.
+    /// From the first message of a turn to its last delivery.
     pub window_seconds: f64,
     pub deliveries: u64,
     pub missed: u64,
     pub duplicates: u64,
     #[serde(flatten)]
     pub latency: Latency,
+    /// That of this turn alone.
+    pub turn: Latency,
 }
 
 /// What all readers count together.
 pub struct Tally {
     since: Instant,
-    published: u64,
-    /// How many deliveries there must be in the end.
-    wanted: u64,
+    published: Cell<u64>,
+    /// How many deliveries there must be when the turn ends.
+    wanted: Cell<u64>,
+    window: Cell<Duration>,
     ready: Cell<usize>,
     /// Deliveries, each message once a stream.
     deliveries: Cell<u64>,
     duplicates: Cell<u64>,
     last: Cell<Instant>,
     latency: RefCell<Histogram>,
+    /// Of the turns before this one.
+    latency_before: RefCell<Histogram>,
     /// Told when a stream is ready, and when all is delivered.
     changed: Notify,
 }
@@ -49,23 +55,32 @@ pub struct Tally {
 pub struct Seen(Vec<u64>);
 
 impl Tally {
-    pub fn new(plan: Plan) -> Self {
-        let published = plan.rate as usize * plan.seconds as usize;
-        // The rooms take turns, and so do the streams.
-        let of_room = |count: usize, room: usize| count / plan.rooms + usize::from(count % plan.rooms > room);
-        let readers = plan.streams * plan.rooms_each;
-        let wanted: usize = (0..plan.rooms).map(|room| of_room(published, room) * of_room(readers, room)).sum();
+    pub fn new() -> Self {
         Self {
             since: Instant::now(),
-            published: published as u64,
-            wanted: wanted as u64,
+            published: Cell::default(),
+            wanted: Cell::default(),
+            window: Cell::default(),
             ready: Cell::default(),
             deliveries: Cell::default(),
             duplicates: Cell::default(),
             last: Cell::new(Instant::now()),
             latency: RefCell::default(),
+            latency_before: RefCell::default(),
             changed: Notify::new(),
         }
+    }
+
+    /// These messages are about to be sent.
+    pub fn expect(&self, plan: Plan, numbers: Range<u64>) {
+        // The rooms take turns, and so do the streams.
+        let of_room = |count: u64, room: u64| count / plan.rooms as u64 + u64::from(count % plan.rooms as u64 > room);
+        let readers = (plan.streams * plan.rooms_each) as u64;
+        let said = |room| of_room(numbers.end, room) - of_room(numbers.start, room);
+        let wanted: u64 = (0..plan.rooms as u64).map(|room| said(room) * of_room(readers, room)).sum();
+        self.published.set(self.published.get() + numbers.end - numbers.start);
+        self.wanted.set(self.wanted.get() + wanted);
+        self.latency_before.borrow_mut().add(&self.latency.take());
     }
 
     /// The mark of a message that is sent now.
@@ -89,7 +104,7 @@ impl Tally {
         self.latency.borrow_mut().record(age);
         self.last.set(now);
         self.deliveries.set(self.deliveries.get() + 1);
-        if self.deliveries.get() == self.wanted {
+        if self.deliveries.get() == self.wanted.get() {
             self.changed.notify_one();
         }
     }
@@ -108,19 +123,23 @@ impl Tally {
 
     /// Waits until all is delivered, or nothing more comes, and tells the result of what was sent since `began`.
     pub async fn settle(&self, began: Instant) -> Delivered {
-        while self.deliveries.get() < self.wanted {
+        while self.deliveries.get() < self.wanted.get() {
             let late = timeout(PATIENCE, self.changed.notified()).await.is_err();
             if late && self.last.get().elapsed() >= PATIENCE {
                 break;
             }
         }
+        self.window.set(self.window.get() + self.last.get().duration_since(began));
+        let mut all = self.latency_before.borrow().clone();
+        all.add(&self.latency.borrow());
         Delivered {
-            published: self.published,
-            window_seconds: self.last.get().duration_since(began).as_secs_f64(),
+            published: self.published.get(),
+            window_seconds: self.window.get().as_secs_f64(),
             deliveries: self.deliveries.get(),
-            missed: self.wanted - self.deliveries.get(),
+            missed: self.wanted.get() - self.deliveries.get(),
             duplicates: self.duplicates.get(),
-            latency: self.latency.borrow().latency(),
+            latency: all.latency(),
+            turn: self.latency.borrow().latency(),
         }
     }
 }
@@ -163,10 +182,16 @@ mod tests {
             rate: 3,
             burst: 1,
             seconds: 1,
+            turns: 1,
             comebacks: 1,
             bytes: 1,
         };
         // Streams 0, 2, 4 and messages 0, 2 are of the first room.
-        assert_eq!(Tally::new(plan).wanted, 3 * 2 + 2);
+        let tally = Tally::new();
+        tally.expect(plan, 0..3);
+        assert_eq!(tally.wanted.get(), 3 * 2 + 2);
+        // And the next message is one of the second room.
+        tally.expect(plan, 3..4);
+        assert_eq!(tally.wanted.get(), 3 * 2 + 2 + 2);
     }
 }

@@ -88,6 +88,7 @@ fn plan(server: SocketAddr, beside: Option<SocketAddr>, messages: u32, readers: 
         rate: messages,
         burst: TALKERS,
         seconds: 1,
+        turns: 1,
         bytes: BYTES,
         comebacks: 1,
     }
