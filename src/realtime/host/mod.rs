@@ -1,7 +1,7 @@
 //! The host: one for each HTTP thread, holds that thread's connections and calls their handlers, on a thread of its own: to tell
 //! thousands takes a while, in which no request is to wait.
 //!
-//! A room's event reaches it once, over its [`Line`], and is put by; when all that has come is put by, each room's news go to all its
+//! A room's event reaches it once, over its `Line`, and is put by; when all that has come is put by, each room's news go to all its
 //! members at once, so that many events are one write. Sockets and timers of the thread wake connections through it too.
 //! Refuses to look at what it delivers.
 
