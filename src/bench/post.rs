@@ -14,7 +14,7 @@ use super::{
     },
     process::Cpu,
     report::{self, micros_each, per_second},
-    server::Server,
+    server::{Server, Spent},
 };
 
 /// What is to be measured.
@@ -75,9 +75,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut load = Load::start(&Plan::Posts(plan))?;
     let Done {} = load.stage().await?;
 
-    let before = (server.cpu()?, load.cpu()?);
-    let posted: Posted = load.stage().await?;
-    let (cpu, load_cpu) = (server.cpu()? - before.0, load.cpu()? - before.1);
+    let Spent { done: posted, cpu, load_cpu } = server.spend::<Posted>(&mut load).await?;
     let jobs_waiting = server.gauge("persona_jobs_waiting").await?;
     let resident_kib_after = server.resident_kib()?;
     let verified: Verified = load.stage().await?;

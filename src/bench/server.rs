@@ -7,11 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Common,
-    load::client::Client,
+    load::{Load, client::Client},
     process::{Cpu, Process, cpu_of, resident_kib_of},
 };
 
@@ -38,6 +38,13 @@ pub struct Took {
 }
 
 struct Folder(PathBuf);
+
+/// What came of a stage of the load, and what it has cost.
+pub struct Spent<T> {
+    pub done: T,
+    pub cpu: Cpu,
+    pub load_cpu: Cpu,
+}
 
 impl Server {
     /// Starts a server and waits until it accepts connections.
@@ -93,6 +100,13 @@ impl Server {
     /// What it has used so far.
     pub fn cpu(&self) -> Result<Cpu> {
         self.ids.iter().map(|id| cpu_of(*id)).sum()
+    }
+
+    /// Has the load do its next stage, and says what came of it and what that has cost.
+    pub async fn spend<T: DeserializeOwned>(&self, load: &mut Load) -> Result<Spent<T>> {
+        let before = (self.cpu()?, load.cpu()?);
+        let done = load.stage().await?;
+        Ok(Spent { done, cpu: self.cpu()? - before.0, load_cpu: load.cpu()? - before.1 })
     }
 
     /// The memory it holds, in KiB.

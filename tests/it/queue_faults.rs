@@ -64,6 +64,16 @@ impl Rough {
     fn spoil_commit(&self, mishap: Mishap) {
         self.proxy.at_commit(mishap);
     }
+
+    /// The next statement like this goes wrong, and is run again.
+    fn spoil(&self, mishap: Mishap, is_like_this: impl Fn(&str) -> bool + Send + 'static) {
+        let mut is_done = false;
+        self.proxy.let_fate(move |sql, _| {
+            let hits = !is_done && is_like_this(sql);
+            is_done |= hits;
+            hits.then_some(mishap)
+        });
+    }
 }
 
 #[tokio::test]
@@ -71,12 +81,7 @@ async fn what_was_enqueued_is_there_once() {
     // So many are one statement, and so many a transaction.
     for (mishap, count) in MISHAPS.into_iter().flat_map(|mishap| [(mishap, 3), (mishap, 1001)]) {
         let (rough, worker) = (Rough::open().await, WorkerId::new());
-        let mut is_done = false;
-        rough.proxy.let_fate(move |sql, _| {
-            let hits = !is_done && if count > 1000 { is_commit(sql) } else { sql.contains("insert into job ") };
-            is_done |= hits;
-            hits.then_some(mishap)
-        });
+        rough.spoil(mishap, move |sql| if count > 1000 { is_commit(sql) } else { sql.contains("insert into job ") });
         let jobs = rough.add(count).await;
         assert_eq!(rough.proxy.mishaps(), 1);
         rough.proxy.calm();
@@ -165,12 +170,7 @@ async fn what_ended_in_silence_counts_once_and_its_worker_learns_that_it_does() 
         rough.add(4).await;
         let fences = rough.claim(worker, 4).await;
         let conclusions: Vec<Conclusion> = fences.iter().map(|fence| Conclusion::new(*fence, end(State::Completed))).collect();
-        let mut is_done = false;
-        rough.proxy.let_fate(move |sql, _| {
-            let hits = !is_done && sql.contains("insert into job_done");
-            is_done |= hits;
-            hits.then_some(mishap)
-        });
+        rough.spoil(mishap, |sql| sql.contains("insert into job_done"));
         assert_eq!(rough.store.conclude(worker, conclusions.clone()).await.unwrap(), [true; 4], "{mishap:?}");
         assert_eq!(rough.proxy.mishaps(), 1);
         for fence in &fences {

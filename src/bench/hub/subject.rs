@@ -14,7 +14,7 @@ use crate::bench::{
     },
     process::Cpu,
     report::{self, micros_each, per_second, rounded},
-    server::Server,
+    server::{Server, Spent},
 };
 
 /// How long the streams are left alone before their memory is looked at: presence is told by then.
@@ -53,7 +53,7 @@ pub(super) struct Figures {
     #[serde(skip)]
     turns: Vec<Turn>,
     #[serde(skip)]
-    cpu: Option<Cpu>,
+    cpu: Cpu,
 }
 
 /// The figures of the server as multiples of the floor's.
@@ -115,9 +115,7 @@ impl Subject {
 
     /// Talks for one turn.
     pub(super) async fn turn(&mut self) -> Result<()> {
-        let before = (self.server.cpu()?, self.load.cpu()?);
-        let delivered: Delivered = self.load.stage().await?;
-        let (cpu, load_cpu) = (self.server.cpu()? - before.0, self.load.cpu()? - before.1);
+        let Spent { done: delivered, cpu, load_cpu } = self.server.spend::<Delivered>(&mut self.load).await?;
         let deliveries = delivered.deliveries - self.delivered.as_ref().map_or(0, |before| before.deliveries);
         self.turns.push(Turn { cpu_us_per_delivery: micros_each(cpu.all(), deliveries), latency: delivered.turn });
         self.kib_told.push(self.server.resident_kib()?);
@@ -160,7 +158,7 @@ impl Subject {
             resident_kib_gone: server.resident_kib()?,
             resident_bytes_per_stream: kib_idle.saturating_sub(kib_before) * 1024 / plan.streams as u64,
             turns,
-            cpu: Some(cpu),
+            cpu,
         })
     }
 }
@@ -197,14 +195,13 @@ impl Figures {
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let Delivered { published, window_seconds, deliveries, missed, duplicates, latency, .. } = &self.delivered;
         let noticed = self.noticed_seconds.map(|seconds| format!(", that all are gone is known after {seconds} s")).unwrap_or_default();
-        let cpu = self.cpu.map(|cpu| report::cpu_each(cpu, *deliveries)).unwrap_or_default();
         let reads = self.log_reads_of_return.map(|reads| format!(" with {reads} reads of the log")).unwrap_or_default();
         vec![
             ("streams", format!("ready after {} s, back after {} s{reads}{noticed}", self.ready_seconds, self.return_seconds)),
             ("deliveries", format!("{deliveries} of {published} messages in {window_seconds:.1} s, {:.0} a second", self.deliveries_per_second)),
             ("missed, twice", format!("{missed}, {duplicates}")),
             ("from send to receipt", report::latency(latency)),
-            ("server CPU a delivery", cpu),
+            ("server CPU a delivery", report::cpu_each(self.cpu, *deliveries)),
             ("load CPU a delivery", format!("{:.1} µs", self.load_cpu_us_per_delivery)),
             (
                 "server memory",

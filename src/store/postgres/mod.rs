@@ -94,6 +94,15 @@ impl PostgresStore {
     {
         self.thread.call(async move |pool| transaction::statements(pool, work).await).await
     }
+
+    /// Runs `work` alone where it is one statement, which needs no transaction around it, and in a transaction otherwise.
+    async fn alone_or_in_transaction<T, F>(&self, is_one_statement: bool, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error> + Send + 'static,
+    {
+        if is_one_statement { self.statements(work).await } else { self.transaction(work).await }
+    }
 }
 
 #[async_trait]

@@ -27,7 +27,6 @@ use diesel::{
     result::Error,
     sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid},
 };
-use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 pub(super) use self::{
@@ -232,12 +231,11 @@ impl QueueStore for PostgresStore {
     }
 
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<bool>, StoreError> {
-        let is_one_statement = jobs.len() <= enqueue::BATCH;
-        let enqueue = async move |connection: &AsyncPgConnection, doubt| {
+        self.alone_or_in_transaction(jobs.len() <= enqueue::BATCH, async move |connection, doubt| {
             let jobs: Vec<&NewJob> = jobs.iter().collect();
             enqueue::enqueue_once(connection, &jobs, doubt).await
-        };
-        if is_one_statement { self.statements(enqueue).await } else { self.transaction(enqueue).await }
+        })
+        .await
     }
 
     async fn claim(&self, worker: WorkerId, room: usize, lease: Duration) -> Result<Batch, StoreError> {
@@ -245,9 +243,10 @@ impl QueueStore for PostgresStore {
     }
 
     async fn conclude(&self, worker: WorkerId, conclusions: Vec<Conclusion>) -> Result<Vec<bool>, StoreError> {
-        let is_one_statement = conclude::is_one_statement(&conclusions);
-        let conclude = async move |connection: &AsyncPgConnection, doubt| conclude::conclude(connection, worker, &conclusions, doubt).await;
-        if is_one_statement { self.statements(conclude).await } else { self.transaction(conclude).await }
+        self.alone_or_in_transaction(conclude::is_one_statement(&conclusions), async move |connection, doubt| {
+            conclude::conclude(connection, worker, &conclusions, doubt).await
+        })
+        .await
     }
 
     async fn heartbeat(&self, worker: WorkerId, lease: Duration) -> Result<Heartbeat, StoreError> {
