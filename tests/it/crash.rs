@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::{
     app::App,
     person::{GENERAL, Person},
+    sqlite,
     sse::Event,
 };
 
@@ -88,7 +89,7 @@ async fn a_message_is_in_history_and_reaches_the_room_though_the_server_is_kille
 
 #[tokio::test]
 async fn what_stood_in_the_outbox_when_the_server_was_killed_is_published_by_its_next_life() {
-    use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+    use diesel::RunQueryDsl as _;
 
     let mut app = App::start();
     let ada = Person::new(&app, "Ada").await;
@@ -97,8 +98,7 @@ async fn what_stood_in_the_outbox_when_the_server_was_killed_is_published_by_its
     let event = stream.next_logged().await;
     app.kill();
     // The crash that can't be timed from outside: stored and acknowledged, not yet published.
-    let database = app.data().join("persona.sqlite");
-    let mut connection = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
+    let mut connection = sqlite::open(&app.data().join("persona.sqlite"));
     let id = message["id"].as_str().unwrap().replace('-', "");
     let insert = format!("insert or replace into outbox (id, event, created_at) values (x'{id}', '{}', 0)", event.data);
     diesel::sql_query(insert).execute(&mut connection).unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
+use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection, sql_types::BigInt};
 use redis::Value as Answered;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::support::{
     person::{GENERAL, Person},
     provider::{Answer, FakeProvider, opening},
     redis::Redis,
+    sqlite,
     sse::{Event, Stream},
 };
 
@@ -213,7 +214,7 @@ async fn a_job_that_has_failed_often_enough_while_redis_was_away_is_not_given_up
 }
 
 fn database(app: &App) -> SqliteConnection {
-    SqliteConnection::establish(app.data().join("persona.sqlite").to_str().unwrap()).unwrap()
+    sqlite::open(&app.data().join("persona.sqlite"))
 }
 
 fn outbox_is_empty(app: &App) -> bool {

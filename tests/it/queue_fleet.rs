@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+use diesel::RunQueryDsl as _;
 use futures_util::{StreamExt as _, stream};
 use persona_community::{
     event::FinishReason,
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use crate::support::{
     DEADLINE, eventually,
     queue::{id, noop, tools},
+    sqlite,
 };
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -105,8 +106,7 @@ impl Fleet {
 
     /// Writes to the database what no method of the store would.
     fn sql(&self, statement: &str) {
-        let mut connection = SqliteConnection::establish(self.folder.path().join("persona.sqlite").to_str().unwrap()).unwrap();
-        diesel::sql_query("pragma busy_timeout = 5000").execute(&mut connection).unwrap();
+        let mut connection = sqlite::open(&self.folder.path().join("persona.sqlite"));
         assert!(diesel::sql_query(statement).execute(&mut connection).unwrap() > 0, "{statement}");
     }
 }

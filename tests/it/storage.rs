@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _, sql_types::BigInt};
+use diesel::{QueryableByName, RunQueryDsl as _, connection::SimpleConnection as _, sql_types::BigInt};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,13 +11,8 @@ use crate::support::{
     disk::Disk,
     eventually,
     person::{GENERAL, Person},
+    sqlite,
 };
-
-fn open(database: &Path) -> SqliteConnection {
-    let mut connection = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
-    connection.batch_execute("pragma busy_timeout = 5000").unwrap();
-    connection
-}
 
 /// Bytes that mean nothing.
 fn noise(length: usize) -> Vec<u8> {
@@ -81,7 +76,7 @@ fn a_database_that_another_program_locks_at_the_start_is_named() {
     app.signal("TERM");
     assert!(app.wait());
     let database = app.data().join("persona.sqlite");
-    let mut other = open(&database);
+    let mut other = sqlite::open(&database);
     other.batch_execute("pragma locking_mode = exclusive; begin exclusive; pragma user_version = 0;").unwrap();
     let said = App::builder(&[("PERSONA_DATA_DIR", app.data().to_str().unwrap())]).refusal();
     assert!(said.contains(database.to_str().unwrap()) && said.contains("locked by another program"), "{said}");
@@ -92,7 +87,7 @@ async fn while_another_program_locks_the_database_a_message_is_refused_and_nothi
     let app = App::start();
     let ada = Person::new(&app, "Ada").await;
     ada.say(GENERAL, "before").await;
-    let mut other = open(&app.data().join("persona.sqlite"));
+    let mut other = sqlite::open(&app.data().join("persona.sqlite"));
     other.batch_execute("begin exclusive").unwrap();
     let refused = ada.post("/api/chat/messages", &json!({"channel": GENERAL, "content": "locked out", "reply": false})).await;
     assert_eq!(problem(refused).await, (503, "storage_unavailable".to_owned()));
@@ -204,7 +199,7 @@ struct Left {
 fn assert_sound(database: &Path) {
     let counts = "select (select count(*) from pragma_integrity_check where integrity_check <> 'ok') as faults,
         (select count(*) from outbox) as untold, (select count(*) from job where kind <> 'housekeeping') as undone";
-    let left: Left = diesel::sql_query(counts).get_result(&mut open(database)).unwrap();
+    let left: Left = diesel::sql_query(counts).get_result(&mut sqlite::open(database)).unwrap();
     assert_eq!((left.faults, left.untold, left.undone), (0, 0, 0));
 }
 

@@ -20,6 +20,7 @@ pub mod provider;
 pub mod queue;
 pub mod raw;
 pub mod redis;
+pub mod sqlite;
 pub mod sse;
 pub mod tls;
 pub mod token;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+use diesel::RunQueryDsl as _;
 use persona_community::{
     id::{JobId, UserId, WorkerId},
     job::{Claimed, Fence, NewJob, State, Work},
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::{
     DEADLINE,
     postgres::{self, Database, at_once},
+    sqlite,
 };
 
 /// What a store may stand on.
@@ -90,8 +91,7 @@ impl Queue {
     pub async fn sql(&self, statement: &str) {
         match &self.place {
             Place::Folder(folder) => {
-                let path = folder.path().join("persona.sqlite");
-                let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+                let mut connection = sqlite::open(&folder.path().join("persona.sqlite"));
                 diesel::sql_query(statement).execute(&mut connection).unwrap();
             }
             Place::Database(database) => database.client().await.batch_execute(statement).await.unwrap(),
