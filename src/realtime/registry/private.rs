@@ -45,7 +45,7 @@ impl RoomRegistry {
             return None;
         }
         let key = self.insert(Room::roused(channel.clone(), at, listeners.clone(), Instant::now()));
-        for (host, _) in listeners {
+        for host in listeners.hosts() {
             if let Some(host) = self.hosts.get(usize::from(host)).and_then(Option::as_ref) {
                 host.send(FromRegistry::Rouse(Rouse { room: key, channel: channel.clone(), user: user.clone(), at }));
             }
