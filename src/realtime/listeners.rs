@@ -14,7 +14,6 @@ pub enum Listeners {
     /// All are on one thread.
     OneThread(HostId, u32),
     /// They are on several.
-    #[expect(clippy::box_collection, reason = "a channel of one thread, of which there are very many, does not pay for it")]
     Threads(Box<Vec<(HostId, u32)>>),
 }
 
