@@ -125,6 +125,9 @@ impl Audiences {
         if audience.members.is_empty() {
             let audience = self.all.remove(index);
             self.of_room.remove(index as u32, &audience.room);
+            if self.all.is_empty() {
+                self.all.shrink_to_fit();
+            }
         }
         moved
     }
@@ -145,5 +148,22 @@ impl Audience {
                 News::Show(_) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_that_all_have_left_leave_nothing_behind() {
+        let mut audiences = Audiences::default();
+        let enter = |room: RoomKey| {
+            let channel = format!("channel:room-{room}").parse().unwrap();
+            audiences.enter(room, channel, Position::NOWHERE, Member { seat: room, slot: 0 })
+        };
+        let places: Vec<Place> = (0..1_000).map(enter).collect();
+        assert!(places.into_iter().all(|place| audiences.leave(place).is_none()));
+        assert_eq!((audiences.all.capacity(), audiences.of_room(7)), (0, None));
     }
 }

@@ -176,11 +176,6 @@ impl Connection {
         &self.outlet
     }
 
-    /// Whether its reader has taken all that there was.
-    pub(super) fn keeps_up(&self) -> bool {
-        self.behind.is_none() && !self.places.is_empty()
-    }
-
     /// Whether it has left its rooms, and only gets its last words out.
     pub(super) fn is_parting(&self) -> bool {
         self.is_parting

@@ -10,13 +10,8 @@ use std::{
     time::Instant,
 };
 
-use smallvec::SmallVec;
-
-use super::{host::HostId, room::LINGER};
+use super::{host::HostId, listeners::Listeners, room::LINGER};
 use crate::{id::UserId, log::Position};
-
-/// The threads that have listeners, and how many.
-pub type Listeners = SmallVec<[(HostId, u32); 2]>;
 
 /// The channels, by whose they are.
 #[derive(Debug)]
@@ -52,20 +47,15 @@ impl Idle {
     /// is none of these, or the listener comes from somewhere else.
     pub fn join(&mut self, user: &UserId, host: HostId, after: Option<Position>) -> Option<Position> {
         let listeners = self.users.get_mut(user).filter(|_| after.is_none_or(|after| after.continues_in(self.at)))?;
-        match listeners.iter_mut().find(|(known, _)| *known == host) {
-            Some((_, count)) => *count += 1,
-            None => listeners.push((host, 1)),
-        }
+        listeners.add(host);
         Some(self.at)
     }
 
     /// One listener on `host` less. Gives whether there was one.
     pub fn leave(&mut self, user: &UserId, host: HostId, now: Instant) -> bool {
         let Some(listeners) = self.users.get_mut(user) else { return false };
-        let Some(index) = listeners.iter().position(|(known, _)| *known == host) else { return false };
-        listeners[index].1 -= 1;
-        if listeners[index].1 == 0 {
-            listeners.swap_remove(index);
+        if !listeners.remove(host) {
+            return false;
         }
         if listeners.is_empty() {
             self.left.push_back((now, user.clone()));
@@ -88,7 +78,7 @@ impl Idle {
     pub fn retire(&mut self, now: Instant) -> Vec<UserId> {
         let mut retired = Vec::new();
         while let Some((_, user)) = self.left.pop_front_if(|(since, _)| now.duration_since(*since) >= LINGER) {
-            if self.users.get(&user).is_some_and(SmallVec::is_empty) {
+            if self.users.get(&user).is_some_and(Listeners::is_empty) {
                 self.users.remove(&user);
                 retired.push(user);
             }
@@ -138,7 +128,7 @@ mod tests {
             assert_eq!(idle.join(&ada, host, after), Some(place(7, 0, 0)));
         }
         assert!(idle.leave(&ada, 0, now) && !idle.leave(&ada, 0, now));
-        assert_eq!(idle.rouse("ada"), Some((ada.clone(), place(7, 0, 0), Listeners::from_slice(&[(1, 2)]))));
+        assert_eq!(idle.rouse("ada"), Some((ada.clone(), place(7, 0, 0), Listeners::OneThread(1, 2))));
         assert_eq!((idle.rouse("ada"), idle.leave(&ada, 1, now)), (None, false));
     }
 

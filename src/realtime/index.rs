@@ -36,6 +36,9 @@ impl Index {
     pub fn remove<N: Hash>(&mut self, number: u32, name: &N) {
         if let Ok(found) = self.numbers.find_entry(self.hasher.hash_one(name), |other| *other == number) {
             found.remove();
+            if self.numbers.is_empty() {
+                self.numbers = HashTable::new();
+            }
         }
     }
 }

@@ -122,6 +122,9 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
         *count -= 1;
         if *count == 0 {
             counts.remove(key);
+            if counts.is_empty() {
+                counts.shrink_to_fit();
+            }
         }
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! Rooms and connections are actors without a mailbox, a task and a timer of their own: whoever holds them calls their
 //! handlers, and their contexts carry what they ask for. What is pure stands apart: [`cursor`], [`frame`], [`presence`],
-//! [`elsewhere`], [`idle`], [`index`], [`people`], [`ring`], [`typing`], [`unrest`], [`wheel`]. The hub refuses to touch SQL: what
+//! [`elsewhere`], [`idle`], [`index`], [`listeners`], [`people`], [`ring`], [`typing`], [`unrest`], [`wheel`]. The hub refuses to touch SQL: what
 //! happened reaches it only through the log.
 
 pub mod audience;
@@ -27,6 +27,7 @@ pub mod host;
 pub mod idle;
 pub mod index;
 pub mod limits;
+pub mod listeners;
 pub mod metrics;
 pub mod news;
 pub mod outlet;

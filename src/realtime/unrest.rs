@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use crate::id::UserId;
 
 /// Frames a second, at most.
@@ -24,8 +26,8 @@ pub struct Unrest {
     pub untold: Vec<UserId>,
     /// Those of whom something may be to say to other processes.
     pub unsaid: Vec<UserId>,
-    /// When the newest frames were told, in no order.
-    frames: [Option<Instant>; FRAMES_A_SECOND],
+    /// When the newest frames were told, in no order. Most rooms tell one, as the one who is there comes.
+    frames: SmallVec<[Instant; 1]>,
     /// After a summary, and in a large room after any frame, the next one waits for this.
     pub not_before: Option<Instant>,
 }
@@ -33,16 +35,14 @@ pub struct Unrest {
 impl Unrest {
     /// How many frames may be told now.
     pub fn free(&mut self, now: Instant) -> usize {
-        for told in &mut self.frames {
-            told.take_if(|told| now.duration_since(*told) >= SECOND);
-        }
-        self.frames.iter().filter(|told| told.is_none()).count()
+        self.frames.retain(|told| now.duration_since(*told) < SECOND);
+        FRAMES_A_SECOND.saturating_sub(self.frames.len())
     }
 
     /// So many frames are told now.
     pub fn told(&mut self, frames: usize, not_before: Option<Instant>, now: Instant) {
         self.not_before = not_before;
-        self.frames.iter_mut().filter(|told| told.is_none()).take(frames).for_each(|told| *told = Some(now));
+        self.frames.extend(std::iter::repeat_n(now, frames));
     }
 
     /// When there is something to tell, or, where nothing is, when all this may be forgotten.
@@ -52,15 +52,15 @@ impl Unrest {
         if self.untold.is_empty() {
             return grace.or_else(|| self.settles());
         }
-        let is_full = self.frames.iter().all(Option::is_some);
-        let oldest = self.frames.iter().flatten().min().filter(|_| is_full).map(|told| *told + SECOND);
+        let is_full = self.frames.len() >= FRAMES_A_SECOND;
+        let oldest = self.frames.iter().min().filter(|_| is_full).map(|told| *told + SECOND);
         let frame = oldest.max(self.not_before).unwrap_or_else(Instant::now);
         Some(grace.map_or(frame, |grace| grace.min(frame)))
     }
 
     /// When what was told no longer matters.
     fn settles(&self) -> Option<Instant> {
-        let frames = self.frames.iter().flatten().max().map(|told| *told + SECOND);
+        let frames = self.frames.iter().max().map(|told| *told + SECOND);
         frames.max(self.not_before)
     }
 

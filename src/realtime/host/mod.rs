@@ -177,6 +177,10 @@ impl Host {
             ActorState::Stopped => {
                 self.leave_rooms(index);
                 self.connections.try_remove(index as usize);
+                // Thousands may have left at once.
+                if self.connections.is_empty() {
+                    self.connections.shrink_to_fit();
+                }
             }
         }
     }

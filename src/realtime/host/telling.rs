@@ -4,7 +4,7 @@
 //! those whose turn is yet to come together with the rest, and to the others after that: so nobody is written to more than twice,
 //! however much comes.
 
-use std::{hint::black_box, ops::Range, time::Instant};
+use std::{ops::Range, time::Instant};
 
 use actix::prelude::*;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::realtime::{
     audience::RoomKey,
-    connection::{Connection, Deliver, Hosted},
+    connection::{Deliver, Hosted},
     frame::PIECE,
     news::{Batch, Made, News},
 };
@@ -31,9 +31,6 @@ pub(super) type Told = Vec<(RoomKey, Vec<News>)>;
 /// In so many strides are all members told, and after each it is looked whether more has come; a stride has so many members at least.
 const STRIDES: usize = 16;
 const STRIDE: usize = 64;
-/// So many connections are looked at before the first of them is told anything. A write drives what the next one needs out
-/// of the nearest cache, and what is asked for together comes together.
-const AHEAD: usize = 16;
 
 /// Those who stopped, while they are still members.
 type Stopped = Vec<(u32, Hosted)>;
@@ -133,19 +130,15 @@ impl Host {
         let Self { audiences, connections, .. } = self;
         let members = audiences.get(index)?.members().get(members)?;
         let (mut batch, now) = (Batch::new(news, made), self.wheel.tick(Instant::now()));
-        for members in members.chunks(AHEAD) {
-            let at_hand = members.iter().filter(|member| connections.get(member.seat as usize).is_some_and(Connection::keeps_up));
-            black_box(at_hand.count());
-            for member in members {
-                let Some(connection) = connections.get_mut(member.seat as usize) else { continue };
-                if !stopped.is_empty() && stopped.iter().any(|(seat, _)| *seat == member.seat) {
-                    continue;
-                }
-                let mut hosted = Hosted::running(now);
-                connection.handle(Deliver { slot: member.slot.into(), batch: &mut batch, audiences }, &mut hosted);
-                if !hosted.state().alive() {
-                    stopped.push((member.seat, hosted));
-                }
+        for member in members {
+            let Some(connection) = connections.get_mut(member.seat as usize) else { continue };
+            if !stopped.is_empty() && stopped.iter().any(|(seat, _)| *seat == member.seat) {
+                continue;
+            }
+            let mut hosted = Hosted::running(now);
+            connection.handle(Deliver { slot: member.slot.into(), batch: &mut batch, audiences }, &mut hosted);
+            if !hosted.state().alive() {
+                stopped.push((member.seat, hosted));
             }
         }
         batch.into_made()

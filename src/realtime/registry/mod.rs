@@ -159,8 +159,7 @@ impl RoomRegistry {
             self.log.ask_elsewhere(&entry.room.channel);
         }
         if !hosted.state().alive() {
-            let Entry { room, .. } = self.rooms.remove(key as usize);
-            self.keys.remove(key, &room.channel);
+            let room = self.remove(key);
             self.log.unfollow(&room.channel);
             return;
         }
@@ -211,6 +210,16 @@ impl RoomRegistry {
         let key = self.rooms.insert(Entry { room, alarm: Tick::NEVER }) as RoomKey;
         self.keys.insert(key, |key| &self.rooms[key as usize].room.channel);
         key
+    }
+
+    fn remove(&mut self, key: RoomKey) -> Room {
+        let Entry { room, .. } = self.rooms.remove(key as usize);
+        self.keys.remove(key, &room.channel);
+        // Thousands may have gone at once.
+        if self.rooms.is_empty() {
+            self.rooms.shrink_to_fit();
+        }
+        room
     }
 
     /// Wakes the rooms that are due, and sees to it that it is called again when more are.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 
-use super::{Entry, RoomRegistry, Waiting};
+use super::{RoomRegistry, Waiting};
 use crate::{
     channel::Channel,
     id::UserId,
@@ -31,8 +31,7 @@ impl RoomRegistry {
     pub(super) fn lay_idle(&mut self, key: RoomKey, answer: &Answer) -> Option<Join> {
         let entry = self.rooms.get_mut(key as usize).filter(|_| self.idle.suits(answer.head))?;
         let first = entry.room.take_idle(answer)?;
-        let Entry { room, .. } = self.rooms.remove(key as usize);
-        self.keys.remove(key, &room.channel);
+        self.remove(key);
         self.idle.insert(first.person.user_id.clone(), answer.head);
         Some(first)
     }
@@ -45,7 +44,7 @@ impl RoomRegistry {
             return None;
         }
         let key = self.insert(Room::roused(channel.clone(), at, listeners.clone(), Instant::now()));
-        for (host, _) in listeners {
+        for host in listeners.hosts() {
             if let Some(host) = self.hosts.get(usize::from(host)).and_then(Option::as_ref) {
                 host.send(FromRegistry::Rouse(Rouse { room: key, channel: channel.clone(), user: user.clone(), at }));
             }

@@ -23,7 +23,7 @@ use super::{
     behind::Replay,
     frame::{self, Frame},
     host::{FromRegistry, HostId, Joined, Seat, Tell},
-    idle::Listeners,
+    listeners::Listeners,
     news::News,
     presence::Attendance,
     registry::TooSoon,
@@ -149,7 +149,7 @@ impl Room {
             head: None,
             ring: None,
             asking: None,
-            hosts: Listeners::new(),
+            hosts: Listeners::None,
             attendance: None,
             typists: None,
             empty_since: now,
@@ -182,8 +182,8 @@ impl Room {
     }
 
     fn tell(&self, news: &News, ctx: &Hosted) {
-        for (host, _) in &self.hosts {
-            if let Some(host) = ctx.host(*host) {
+        for host in self.hosts.hosts() {
+            if let Some(host) = ctx.host(host) {
                 host.send(FromRegistry::Tell(Tell { room: ctx.room, news: news.clone() }));
             }
         }
@@ -228,10 +228,7 @@ impl Room {
     fn admit(&mut self, join: Join, head: Position, from: Position, gap: Option<ResetReason>, replay: Replay, ctx: &mut Hosted) {
         let Join { channel, host, seat, slot, person, .. } = join;
         let greeting = self.greeting();
-        match self.hosts.iter_mut().find(|(known, _)| *known == host) {
-            Some((_, members)) => *members += 1,
-            None => self.hosts.push((host, 1)),
-        }
+        self.hosts.add(host);
         if let Some(host) = ctx.host(host) {
             let joined = Joined { seat, slot, person, room: ctx.room, channel, head, from, gap, replay, greeting };
             host.send(FromRegistry::Joined(Box::new(joined)));
@@ -308,12 +305,7 @@ impl Handler<Leave> for Room {
     type Result = ();
 
     fn handle(&mut self, leave: Leave, ctx: &mut Hosted) {
-        if let Some(index) = self.hosts.iter().position(|(host, _)| *host == leave.host) {
-            self.hosts[index].1 -= 1;
-            if self.hosts[index].1 == 0 {
-                self.hosts.swap_remove(index);
-            }
-        }
+        self.hosts.remove(leave.host);
         self.empty_since = ctx.now;
         if let Some(attendance) = &mut self.attendance {
             attendance.leave(&leave.user, ctx.manners.presence_grace, ctx.now);
