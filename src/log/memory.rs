@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Epoch, EventLog, Limits, Listener, LogError, Logged, News, Position, Publication, Replay, Running, Snapshot, streaming};
+use super::{Epoch, EventLog, Limits, Listener, LogError, Logged, News, Position, Publication, Replay, Running, Snapshot, Voice, streaming};
 use crate::{
     channel::Channel,
     event::{Event, Fact},
@@ -39,8 +39,8 @@ struct ChannelLog {
     head: Position,
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The newest attempt that published, of every job among the entries.
-    attempts: HashMap<JobId, u32>,
+    /// The newest attempt that published, of every job among the entries, and by which voice.
+    attempts: HashMap<JobId, (u32, Voice)>,
     /// The outbox ids among the entries.
     once: HashSet<OutboxId>,
     streaming: Vec<Running>,
@@ -107,8 +107,9 @@ impl ChannelLog {
     }
 
     fn check(&self, publication: &Publication<'_>) -> Result<bool, LogError> {
-        if let Some(fence) = publication.fence
-            && self.attempts.get(&fence.job).is_some_and(|newest| *newest > fence.attempt)
+        if let Some((fence, voice)) = publication.right
+            && let Some((newest, by)) = self.attempts.get(&fence.job)
+            && (*newest > fence.attempt || (*newest == fence.attempt && *by != voice))
         {
             return Err(LogError::Fenced(fence));
         }
@@ -121,13 +122,13 @@ impl ChannelLog {
         self.written = Instant::now();
         self.bytes += json.len();
         streaming::fold(&mut self.streaming, event);
-        if let Some(fence) = publication.fence {
-            self.attempts.insert(fence.job, fence.attempt);
+        if let Some((fence, voice)) = publication.right {
+            self.attempts.insert(fence.job, (fence.attempt, voice));
         }
         let ended = ended_job(event);
         if let Some(job) = ended {
             // Whoever still believes to work on it can publish no more.
-            self.attempts.insert(job, u32::MAX);
+            self.attempts.insert(job, (u32::MAX, Voice(0)));
         }
         self.once.extend(publication.once);
         self.entries.push_back(Entry { json, message: event.fact.message_id(), once: publication.once, ended });

@@ -115,12 +115,34 @@ pub struct Limits {
     pub retention: Duration,
 }
 
+/// One run of a job's handler, as the log tells them apart.
+///
+/// A database that loses a claim, as one may that crashes, has the same attempt begun twice: by their fences both runs are in the
+/// right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Voice(pub u64);
+
+impl Voice {
+    /// One that no other run has.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// An event to be logged.
 #[derive(Debug)]
 pub struct Publication<'a> {
     pub event: &'a Event,
-    /// The right of the job that publishes it; where a newer attempt has published already, it is refused.
-    pub fence: Option<Fence>,
+    /// The right of the job that publishes it, and who speaks for it; where a newer attempt has published already, or this one by
+    /// another voice, it is refused.
+    pub right: Option<(Fence, Voice)>,
     /// Where given, the event is logged once, however often it is published.
     pub once: Option<OutboxId>,
 }
@@ -129,13 +151,13 @@ impl<'a> Publication<'a> {
     /// An event of the outbox.
     #[must_use]
     pub fn once(event: &'a Event, id: OutboxId) -> Self {
-        Self { event, fence: None, once: Some(id) }
+        Self { event, right: None, once: Some(id) }
     }
 
     /// An event of a running job.
     #[must_use]
-    pub fn fenced(event: &'a Event, fence: Fence) -> Self {
-        Self { event, fence: Some(fence), once: None }
+    pub fn fenced(event: &'a Event, fence: Fence, voice: Voice) -> Self {
+        Self { event, right: Some((fence, voice)), once: None }
     }
 }
 
@@ -230,7 +252,7 @@ pub trait EventLog: Send + Sync + 'static {
 /// What can go wrong with the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// A newer attempt of the job publishes now.
+    /// A newer attempt of the job publishes now, or this one by another voice.
     #[error("attempt {} of job {} has lost its right to publish", .0.attempt, .0.job)]
     Fenced(Fence),
     /// The log can't be reached.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     failure::{Failure, FailureCode},
     job::{Claimed, Work},
-    log::{LogError, Running},
+    log::Running,
     providers::Fault::NoRoom,
     retry::{AfterFailure, Fault, after},
     store::{Conclusion, Ending, Then},
@@ -102,7 +102,7 @@ impl Attempt<'_> {
         let job = self.job;
         match outcome {
             Outcome::Ran(Ok(ending)) => Some(Then::End(ending)),
-            Outcome::Stopped(Reason::LeaseLost) | Outcome::Ran(Err(Broken::Log(LogError::Fenced(_)))) => None,
+            Outcome::Stopped(Reason::LeaseLost) => None,
             Outcome::Stopped(Reason::GivenBack) => Some(Then::GiveBack),
             Outcome::Stopped(Reason::Asked) => Some(match self.partial(&streamed) {
                 Some(partial) => end(job, FailureCode::Cancelled.into(), Some(partial)),

@@ -15,7 +15,7 @@ use crate::{
     event::{Chunk, Event, Fact, FinishReason, Usage},
     id::{MessageId, StreamId},
     job::Fence,
-    log::{Epoch, LogError, Publication},
+    log::{Epoch, LogError, Publication, Voice},
     persona::Speaker,
     providers::{Fault, ProviderError, TextStep},
     store::StoreError,
@@ -50,6 +50,7 @@ pub enum Broken {
 pub struct Publisher<'a> {
     tools: &'a Tools,
     fence: Fence,
+    voice: Voice,
     lease: &'a Lease,
     channel: Channel,
     progress_written: Option<Instant>,
@@ -100,7 +101,7 @@ impl<'a> Publisher<'a> {
     /// The voice of a job, on `channel`.
     #[must_use]
     pub fn new(run: &Run<'a>, channel: Channel) -> Self {
-        Self { tools: run.tools, fence: run.fence, lease: run.lease, channel, progress_written: None }
+        Self { tools: run.tools, fence: run.fence, voice: Voice::new(), lease: run.lease, channel, progress_written: None }
     }
 
     /// Publishes one event.
@@ -117,7 +118,7 @@ impl<'a> Publisher<'a> {
             return Err(LogError::Fenced(self.fence).into());
         }
         let event = Event::now(self.channel.clone(), fact);
-        let position = self.tools.log.publish(Publication::fenced(&event, self.fence)).await?;
+        let position = self.tools.log.publish(Publication::fenced(&event, self.fence, self.voice)).await?;
         Ok(position.map(|position| position.epoch))
     }
 

@@ -110,6 +110,24 @@ async fn a_worker_that_is_woken_while_another_is_at_its_reply_leaves_it_alone() 
 }
 
 #[tokio::test]
+async fn a_claim_that_the_database_has_lost_is_made_again_and_its_reply_is_told_without_a_break() {
+    for is_alone in [true, false] {
+        let fleet = Fleet::new();
+        let service = fleet.service(&[]).start();
+        let _worker = fleet.worker(&SLOW).start();
+        let (ada, mut stream, job, first) = under_way(&service).await;
+        let _other = (!is_alone).then(|| fleet.worker(&SLOW).start());
+        // As a crash may leave it: the job is what it was before its claim, of which its worker learns nothing.
+        let lost = format!("update job set state = 0, attempt = 0, tries = 0, worker = null, started_at = null where id = '{job}' and state = 3");
+        assert_eq!(fleet.database.client().await.execute(&lost, &[]).await.unwrap(), 1);
+        // Whoever is woken for this one finds the other as well.
+        Person::new(&service, "Ben").await.ask("channel:elsewhere", "Is anybody there?").await;
+        ends_once(&mut stream, first, &ada, &job).await;
+        is_over(&mut stream, &ada, &job).await;
+    }
+}
+
+#[tokio::test]
 async fn workers_whose_clocks_are_minutes_apart_take_over_from_one_another_no_sooner_and_no_later() {
     let fleet = Fleet::new();
     let service = fleet.service(&[]).start();

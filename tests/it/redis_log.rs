@@ -8,7 +8,7 @@ use persona_community::{
     event::{Chunk, Event, Fact, FinishReason, Reply},
     id::{JobId, MessageId, OutboxId, StreamId},
     job::Fence,
-    log::{EventLog, LogError, Logged, MemoryLog, News, Position, Publication, RedisLog},
+    log::{EventLog, LogError, Logged, MemoryLog, News, Position, Publication, RedisLog, Voice},
     timestamp::Timestamp,
     wake::Wakeup,
 };
@@ -82,7 +82,8 @@ async fn behaves_as_memory(redis: &RedisLog) {
             8 => (end(&channels[0], jobs[job]), None, Some(id)),
             _ => (chat(channel, &text), Some(fence), None),
         };
-        let publication = || Publication { event: &event, fence, once };
+        let right = fence.map(|fence| (fence, Voice(random.random_range(0..2))));
+        let publication = || Publication { event: &event, right, once };
         let (one, other) = (memory.publish(publication()).await, redis.publish(publication()).await);
         match (&one, &other) {
             (Ok(one), Ok(other)) => assert_eq!(one.map(|position| position.offset), other.map(|position| position.offset)),
@@ -110,6 +111,24 @@ async fn a_server_keeps_what_memory_keeps_and_refuses_what_it_refuses() {
     let redis = Redis::start();
     let heard = Heard::at(&redis.url()).await;
     behaves_as_memory(&heard.log).await;
+}
+
+#[actix_rt::test]
+async fn of_two_runs_of_one_attempt_only_the_first_is_heard_until_a_newer_attempt_begins() {
+    let redis = Redis::start();
+    let heard = Heard::at(&redis.url()).await;
+    let memory = MemoryLog::new(LIMITS, Arc::new(|_| {}));
+    let logs: [&dyn EventLog; 2] = [&memory, &heard.log];
+    for log in logs {
+        let (channel, job) = (room("twice"), JobId::new());
+        let (one, other) = (Voice::new(), Voice::new());
+        let told = [(1, one, true), (1, other, false), (1, one, true), (2, other, true), (1, one, false), (2, one, false), (2, other, true)];
+        for (attempt, voice, is_heard) in told {
+            let event = chat(&channel, "word");
+            let told = log.publish(Publication::fenced(&event, Fence { job, attempt }, voice)).await;
+            assert_eq!(told.is_ok(), is_heard, "{attempt} by {voice:?}: {told:?}");
+        }
+    }
 }
 
 #[actix_rt::test]

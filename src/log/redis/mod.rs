@@ -41,7 +41,7 @@ pub(super) use self::{
     sequence::Sequence,
 };
 use super::{
-    Epoch, EventLog, Limits, Listener, LogError, Logged, Position, Publication, Replay, Running, Snapshot,
+    Epoch, EventLog, Limits, Listener, LogError, Logged, Position, Publication, Replay, Running, Snapshot, Voice,
     elsewhere::{Crowd, Instance, Said},
     metrics,
     subscriber::{Follow, RedisSubscriber, Unfollow},
@@ -140,6 +140,7 @@ fn position(dataset: u32, generation: u32, offset: u64) -> Position {
 struct Marks {
     job: String,
     attempt: String,
+    voice: String,
     once: String,
     message: String,
     ended: String,
@@ -155,10 +156,11 @@ struct Marks {
 impl Marks {
     fn of(publication: &Publication<'_>) -> Self {
         let event: &Event = publication.event;
-        let fence = publication.fence;
+        let fence = publication.right.map(|(fence, _)| fence);
         let mut marks = Self {
             job: fence.map(|fence| fence.job.to_string()).unwrap_or_default(),
             attempt: fence.map(|fence| fence.attempt.to_string()).unwrap_or_default(),
+            voice: publication.right.map(|(_, Voice(voice))| format!("{voice:x}")).unwrap_or_default(),
             // A command whose answer was lost may be sent again; under this mark it is logged once.
             once: publication.once.map_or_else(|| format!("{:x}", rand::random::<u64>()), |id| id.to_string()),
             message: event.fact.message_id().map(|id| id.to_string()).unwrap_or_default(),
@@ -201,11 +203,22 @@ impl EventLog for RedisLog {
             .with(publish)
             .with(&keys.topic)
             .with(&json);
-        let marks =
-            [marks.job, marks.attempt, marks.once, marks.message, marks.ended, marks.stream, marks.begins, marks.chunk, marks.speaker, marks.text];
+        let marks = [
+            marks.job,
+            marks.attempt,
+            marks.once,
+            marks.message,
+            marks.ended,
+            marks.stream,
+            marks.begins,
+            marks.chunk,
+            marks.speaker,
+            marks.text,
+            marks.voice,
+        ];
         let answer: Vec<String> = self.source.link.call(&marks.iter().fold(call, Call::with)).await?;
-        let position = match (answer.as_slice(), publication.fence) {
-            ([word], Some(fence)) if word == "fenced" => return Err(LogError::Fenced(fence)),
+        let position = match (answer.as_slice(), publication.right) {
+            ([word], Some((fence, _))) if word == "fenced" => return Err(LogError::Fenced(fence)),
             ([word], _) if word == "known" => return Ok(None),
             ([dataset, generation, offset], _) => placed(dataset, generation, offset),
             _ => None,

@@ -7,10 +7,12 @@ local ttl, max_events, max_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local publish, topic, json = ARGV[7], ARGV[8], ARGV[9]
 local job, attempt, once, message, ended = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 local stream, begins, chunk, speaker, text = ARGV[15], ARGV[16], ARGV[17], ARGV[18], ARGV[19]
+local voice = ARGV[20]
 
 if place[1] and attempt ~= '' then
-    local newest = redis.call('HGET', channel, 'f' .. job)
-    if newest and tonumber(newest) > tonumber(attempt) then return {'fenced'} end
+    local held = redis.call('HMGET', channel, 'f' .. job, 'v' .. job)
+    local newest, by = tonumber(held[1] or -1), held[2] or voice
+    if newest > tonumber(attempt) or (newest == tonumber(attempt) and by ~= voice) then return {'fenced'} end
 end
 if place[1] and once ~= '' and redis.call('HEXISTS', channel, 'o' .. once) == 1 then return {'known'} end
 
@@ -26,9 +28,12 @@ end
 local offset = redis.call('HINCRBY', channel, 'n', 1)
 redis.call('XADD', entries, offset .. '-0', 'j', json, 'o', once, 'e', ended)
 local bytes = redis.call('HINCRBY', channel, 'b', #json)
-if attempt ~= '' then redis.call('HSET', channel, 'f' .. job, attempt) end
+if attempt ~= '' then redis.call('HSET', channel, 'f' .. job, attempt, 'v' .. job, voice) end
 -- Whoever still believes to work on it can publish no more.
-if ended ~= '' then redis.call('HSET', channel, 'f' .. ended, 4294967295) end
+if ended ~= '' then
+    redis.call('HSET', channel, 'f' .. ended, 4294967295)
+    redis.call('HDEL', channel, 'v' .. ended)
+end
 if once ~= '' then redis.call('HSET', channel, 'o' .. once, '') end
 if message ~= '' then redis.call('ZADD', messages, offset, message) end
 
