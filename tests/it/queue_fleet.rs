@@ -9,13 +9,13 @@ use std::{
 };
 
 use diesel::RunQueryDsl as _;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use persona_community::{
     event::FinishReason,
     id::{JobId, StreamId, WorkerId},
     job::{NewJob, State, Work},
     providers::{ImageRequest, ImageStep, Provider, Steps, TextRequest, TextStep},
-    store::{AdminFilter, Conclusion, Scope, SqliteStore, Stopping, Store, Then},
+    store::{AdminFilter, Conclusion, PostgresStore, QueueStore as _, Scope, SqliteStore, Stopping, Store, Then},
     wake::Wakeup,
     worker::{Tools, Worker, WorkerConfig},
 };
@@ -23,7 +23,8 @@ use tempfile::TempDir;
 
 use crate::support::{
     DEADLINE, eventually,
-    queue::{id, noop, tools},
+    postgres::Database,
+    queue::{end, id, noop, tools},
     sqlite,
 };
 
@@ -288,4 +289,33 @@ fn a_fleet_does_each_of_many_jobs_once_within_a_limit() {
             worker.stop().await;
         }
     });
+}
+
+/// Claims a few jobs at a time and ends them, until `left` are done by all.
+async fn do_some(store: &PostgresStore, left: &AtomicUsize) {
+    let worker = WorkerId::new();
+    while left.load(Ordering::SeqCst) > 0 {
+        let jobs = store.claim(worker, 40, LEASE * 60).await.unwrap().jobs;
+        let ended: Vec<Conclusion> = jobs.iter().rev().map(|job| Conclusion::new(job.fence, end(State::Completed))).collect();
+        let held = store.conclude(worker, ended).await.unwrap();
+        left.fetch_sub(held.iter().filter(|held| **held).count(), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_claim_and_end_at_once_never_wait_for_each_other_in_a_circle() {
+    const JOBS: usize = 4000;
+    let database = Database::new();
+    let stores = join_all((0..4).map(|_| database.store())).await;
+    let left = AtomicUsize::new(JOBS);
+    let enqueue = async {
+        for number in 0..JOBS / 8 {
+            let few = (0..8).map(|user| noop(&format!("user-{}", (8 * number + user) % 100))).collect();
+            stores[0].enqueue(few).await.unwrap();
+        }
+    };
+    tokio::join!(enqueue, join_all(stores.iter().map(|store| do_some(store, &left))));
+    join_all(stores.iter().map(PostgresStore::close)).await;
+    let count = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(database.client().await.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 0);
 }

@@ -77,13 +77,13 @@ impl PostgresStore {
         self.thread.call(async move |pool| transaction::transaction(pool, work).await).await
     }
 
-    /// The same for work that first reads; see [`transaction::transaction_reading_first`].
-    async fn transaction_reading_first<T, F>(&self, work: F) -> Result<T, StoreError>
+    /// The same for a claim; see [`transaction::claiming`].
+    async fn claiming<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error> + Send + 'static,
     {
-        self.thread.call(async move |pool| transaction::transaction_reading_first(pool, work).await).await
+        self.thread.call(async move |pool| transaction::claiming(pool, work).await).await
     }
 
     /// Runs `work`, each of whose statements is a transaction of its own; see [`transaction::statements`].

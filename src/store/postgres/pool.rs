@@ -130,6 +130,14 @@ impl Connector {
         self.engine.get().is_some_and(|engine| self.is_read_committed(*engine))
     }
 
+    /// How a transaction begins that claims. PostgreSQL need not wait for its disk there; CockroachDB knows no such thing.
+    pub(super) fn begin_claim(&self) -> &'static str {
+        match self.engine.get() {
+            Some(Engine::Postgres) => "begin; set local synchronous_commit = off",
+            Some(Engine::Cockroach) | None => "begin",
+        }
+    }
+
     fn is_read_committed(&self, engine: Engine) -> bool {
         match self.isolation {
             Isolation::ReadCommitted => true,

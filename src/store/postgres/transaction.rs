@@ -40,8 +40,8 @@ pub(super) enum Doubt {
 enum Frame {
     /// Between BEGIN and COMMIT.
     Transaction,
-    /// The same, and what is sent first only reads: BEGIN goes with it.
-    ReadingFirst,
+    /// The same, and what is sent first only reads: BEGIN goes with it; and its commit is not waited for on disk.
+    Claiming,
     /// Alone: each statement is a transaction.
     Autocommit,
 }
@@ -53,13 +53,13 @@ pub(super) async fn transaction<T>(pool: &Pool, work: impl AsyncFn(&AsyncPgConne
     run(pool, Frame::Transaction, work).await
 }
 
-/// The same for work whose first statements only read, or lock what they read, so that they need no trip of BEGIN before: it is
-/// harmless where BEGIN fails and they have run without.
-pub(super) async fn transaction_reading_first<T>(
-    pool: &Pool,
-    work: impl AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error>,
-) -> Result<T, StoreError> {
-    run(pool, Frame::ReadingFirst, work).await
+/// The same for a claim: `work` that may be lost again where the server crashes, and is seen by all until then. Whatever is written
+/// on the ground of it is durable only together with it, as the server's log is written in order.
+///
+/// Its first statements only read, or lock what they read, so that they need no trip of BEGIN before: it is harmless where BEGIN
+/// fails and they have run without.
+pub(super) async fn claiming<T>(pool: &Pool, work: impl AsyncFn(&AsyncPgConnection, Doubt) -> Result<T, Error>) -> Result<T, StoreError> {
+    run(pool, Frame::Claiming, work).await
 }
 
 /// Runs `work`, whose statements are each a transaction of their own, until each has succeeded: they must be harmless when
@@ -106,7 +106,7 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
                 (&*connection).batch_execute("begin").await.map_err(Fault::of_statement)?;
                 work(connection, doubt).await.map_err(Fault::of_statement)
             }
-            Frame::ReadingFirst => begin_with(connection, work(connection, doubt)).await.map_err(Fault::of_statement),
+            Frame::Claiming => begin_with(connection, pool.manager().begin_claim(), work(connection, doubt)).await.map_err(Fault::of_statement),
             Frame::Autocommit => work(connection, doubt).await.map_err(Fault::of_commit),
         }
     });
@@ -117,7 +117,7 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
             give_up(lent, &fault, true);
             Err(fault)
         }
-        (Ok(value), Frame::Transaction | Frame::ReadingFirst) => match tokio::time::timeout(patience, (&*connection).batch_execute("commit")).await {
+        (Ok(value), Frame::Transaction | Frame::Claiming) => match tokio::time::timeout(patience, (&*connection).batch_execute("commit")).await {
             Ok(Ok(())) => Ok(value),
             Ok(Err(error)) => {
                 let fault = Fault::of_commit(error);
@@ -129,7 +129,7 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
                 Err(Fault::Ambiguous("the database doesn't answer a commit".into()))
             }
         },
-        (Err(fault), Frame::Transaction | Frame::ReadingFirst) => {
+        (Err(fault), Frame::Transaction | Frame::Claiming) => {
             let is_alive = !matches!(fault, Fault::Lost(_) | Fault::Ambiguous(_));
             let rolled_back =
                 is_alive && tokio::time::timeout(patience, (&*connection).batch_execute("rollback")).await.is_ok_and(|done| done.is_ok());
@@ -140,9 +140,9 @@ async fn once<T>(pool: &Pool, frame: Frame, work: impl AsyncFn(&AsyncPgConnectio
 }
 
 /// Sends BEGIN and what `work` sends first in one trip. Nothing more is sent before BEGIN has succeeded.
-async fn begin_with<T>(connection: &AsyncPgConnection, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn begin_with<T>(connection: &AsyncPgConnection, begin: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut client = connection;
-    let (mut begin, mut work) = (pin!(client.batch_execute("begin")), pin!(work));
+    let (mut begin, mut work) = (pin!(client.batch_execute(begin)), pin!(work));
     // Answers come in the order of what was sent, and BEGIN's is looked at first.
     tokio::select! {
         biased;

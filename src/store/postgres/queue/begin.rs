@@ -18,6 +18,7 @@ use super::{
     claimed, first_turn, job_id, limited, limits, lives, millis, now, places, promote, shards,
     sight::{Beginnings, LEAP},
     stands_in,
+    sweep::{Swept, sweep},
     turns::{Lane, reach_back, serve},
     worker, worker_uuid,
 };
@@ -44,6 +45,14 @@ pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, at:
     {
         return Ok(Claim { batch: Batch { jobs, more: true, renewed, lost: false }, left_some: true });
     }
+    if matches!(at, At::Wherever)
+        && !asked.renews
+        && let Some(Swept { jobs, shards, is_deeper, passed }) = sweep(connection, asked, shallow(asked)).await?
+    {
+        let more = passed || (is_deeper && shallow(asked) <= asked.room);
+        *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((shards, jobs.clone(), false));
+        return Ok(Claim { batch: Batch { jobs, more, renewed: false, lost: false }, left_some: passed || is_deeper });
+    }
     let Held { shards, known, depth, passed } = match at {
         At::Found(find) => hold(connection, asked, find).await?,
         At::Wherever => hold_all(connection, asked).await?,
@@ -61,6 +70,11 @@ pub(super) async fn claim_from(connection: &AsyncPgConnection, asked: Asked, at:
     let more = passed || (chosen.len() == asked.room && waiting.len() > asked.room) || (is_deeper && depth <= asked.room);
     *before.lock().unwrap_or_else(PoisonError::into_inner) = Some((shards, jobs.clone(), asked.renews));
     Ok(Claim { batch: Batch { jobs, more, renewed: asked.renews, lost: false }, left_some: passed || is_deeper })
+}
+
+/// Up to how many of each lane are read where little waits.
+fn shallow(asked: Asked) -> usize {
+    asked.room.min(MUCH as usize) + 1
 }
 
 /// Whether a lane may have more than was read of it.
@@ -92,15 +106,24 @@ async fn hold(connection: &AsyncPgConnection, asked: Asked, find: &Find) -> Resu
     settle(connection, asked, Held { shards, known, depth, passed: false }, &find.shards, find.has_due).await
 }
 
-/// Where something has to become available: $2 is the time after which a job moves up.
-const DUE: &str = concat!(
-    "select p.shard from unnest($1) as p (shard) where
-    (select count(*) from (select 1 from job where job.shard = p.shard and job.state in (1, 2) and job.run_at <= ",
-    now!(),
-    " limit 1) d) + (select count(*) from (select 1 from job where job.shard = p.shard and job.state = 0 and job.priority > 0 and job.run_at <= ",
-    now!(),
-    " - $2 limit 1) a) > 0"
-);
+/// That something has to become available in the shard `p`; the parameter is the time after which a job moves up.
+macro_rules! due_where {
+    ($aging:literal) => {
+        concat!(
+            "(select count(*) from (select 1 from job where job.shard = p.shard and job.state in (1, 2) and job.run_at <= ",
+            now!(),
+            " limit 1) d) + (select count(*) from (select 1 from job where job.shard = p.shard and job.state = 0 and job.priority > 0 and job.run_at <= ",
+            now!(),
+            " - ",
+            $aging,
+            " limit 1) a) > 0"
+        )
+    };
+}
+pub(super) use due_where;
+
+/// Where something has to become available.
+const DUE: &str = concat!("select p.shard from unnest($1) as p (shard) where ", due_where!("$2"));
 
 async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<i16>, Error> {
     let due = statement::<SmallInt>(DUE).bind::<Array<SmallInt>, _>(shards()).bind::<BigInt, _>(millis(AGING));
@@ -109,7 +132,7 @@ async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<i16>, Error> {
 
 /// Holds all shards that nobody holds, or waits for the first of them that has something; and says what waits there.
 async fn hold_all(connection: &AsyncPgConnection, asked: Asked) -> Result<Held, Error> {
-    let (all, depth) = (shards(), asked.room.min(MUCH as usize) + 1);
+    let (all, depth) = (shards(), shallow(asked));
     let (shards, (known, due)) = both(hold_by(connection, HOLD_FREE, &all), both(read(connection, asked, depth, &all), due(connection))).await?;
     let there: BTreeSet<i16> = known.1.iter().map(|job| job.lane.shard).chain(due.iter().copied()).collect();
     let there: Vec<i16> = there.into_iter().collect();
@@ -249,9 +272,17 @@ fn lows(waiting: &[Waiting]) -> Vec<(Lane, i64)> {
     lows.into_iter().map(|(lane, low)| (lane.clone(), low)).collect()
 }
 
+/// What changes with a beginning; the parameter is whose it is.
+macro_rules! begins {
+    ($worker:literal) => {
+        concat!("state = 3, attempt = job.attempt + 1, tries = job.tries + 1, worker = ", $worker, ", error = null, started_at = ", now!())
+    };
+}
+pub(super) use begins;
+
 const BEGIN: &str = concat!(
-    "update job set state = 3, attempt = job.attempt + 1, tries = job.tries + 1, worker = $1, error = null, started_at = ",
-    now!(),
+    "update job set ",
+    begins!("$1"),
     " from unnest($2, $3) as chosen (bucket, id)
     where job.bucket = chosen.bucket and job.id = chosen.id and ",
     stands_in!(0),

@@ -132,7 +132,7 @@ async fn claim_from_places(store: &PostgresStore, asked: Asked, looked: Instant,
 
 async fn claim_at(store: &PostgresStore, asked: Asked, at: At) -> Result<Claim, StoreError> {
     let before = Mutex::new(None);
-    store.transaction_reading_first(async move |connection, doubt| begin::claim_from(connection, asked, &at, &before, doubt).await).await
+    store.claiming(async move |connection, doubt| begin::claim_from(connection, asked, &at, &before, doubt).await).await
 }
 
 /// A shard, as a look has found it.

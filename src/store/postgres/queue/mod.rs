@@ -15,6 +15,7 @@ mod promote;
 mod sight;
 mod stand;
 mod stop;
+mod sweep;
 mod turns;
 mod upkeep;
 mod worker;
