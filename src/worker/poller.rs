@@ -186,6 +186,10 @@ impl Poller {
                 if due == Some(Duration::ZERO) {
                     self.rescuer.do_send(Rescue);
                 }
+                // A wake-up came meanwhile, and its look is planned: no rest may take its place.
+                if !again && self.herd.is_woken() && self.next_look.is_some() {
+                    return;
+                }
                 let pause = if again { Duration::ZERO } else { self.rest.next(due, rand::random()) };
                 self.look_in(pause, !again, ctx);
             }

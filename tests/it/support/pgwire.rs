@@ -31,6 +31,8 @@ pub enum Mishap {
     CutAfter,
     /// It takes that much longer.
     Delay(Duration),
+    /// It is done at once, and its answer takes that much longer.
+    Late(Duration),
 }
 
 /// Decides about each statement that is run: its text, and how many of them have been.
@@ -202,7 +204,7 @@ async fn handle(
             return Ok(Some(()));
         }
         Some(Mishap::Delay(duration)) => tokio::time::sleep(duration).await,
-        Some(Mishap::CutAfter) | None => {}
+        Some(Mishap::CutAfter | Mishap::Late(_)) | None => {}
     }
     to_server.write_all(&request.bytes).await?;
     if request.is_end {
@@ -210,8 +212,10 @@ async fn handle(
     }
     let answered = answer(from_server).await?;
     shared.note(&answered);
-    if mishap == Some(Mishap::CutAfter) {
-        return Ok(None);
+    match mishap {
+        Some(Mishap::CutAfter) => return Ok(None),
+        Some(Mishap::Late(duration)) => tokio::time::sleep(duration).await,
+        _ => {}
     }
     to_client.write_all(&answered).await?;
     Ok(Some(()))
