@@ -27,8 +27,8 @@ use self::{
 use super::report::{self, per_second};
 use crate::{
     id::UserId,
-    job::{NewJob, Work},
-    store::{Accepted, Isolation, PostgresConfig, PostgresStore, Request, SqliteStore, Store},
+    job::{NewJob, State, Work},
+    store::{Accepted, Depth, Isolation, JobFilter, PostgresConfig, PostgresStore, Request, SqliteStore, Store},
 };
 
 /// How many users take turns.
@@ -125,6 +125,9 @@ pub async fn run(options: Options) -> Result<()> {
     };
     let singles = enqueue_singly(&*store, SINGLES).await?;
     let batches = enqueue(&*store, options.jobs).await?;
+    if let Some(url) = &options.database_url {
+        past::settle(url).await?;
+    }
     let crew = Crew::start(store.clone(), &folder.0, &options)?;
     let begun = Instant::now();
     drained(&*store).await?;
@@ -228,21 +231,24 @@ async fn enqueue_singly(store: &dyn Store, count: usize) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Waits until nothing is left. To ask costs more the more there is, so it asks seldom at first.
+/// Waits until nothing is left. To count costs more the more there is, so one user's jobs are asked for until none of them is left:
+/// by the rule of turns all others have next to none then.
 async fn drained(store: &dyn Store) -> Result<()> {
     let begun = Instant::now();
-    let first = store.depth().await?;
-    let first = first.waiting + first.running;
+    for state in [State::Available, State::Running] {
+        let left = JobFilter { state: Some(state), limit: 1, ..JobFilter::default() };
+        while !store.jobs(&job(0).user, left.clone()).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ensure!(begun.elapsed() < Duration::from_mins(10), "jobs are left after ten minutes");
+        }
+    }
     loop {
-        let depth = store.depth().await?;
-        let left = depth.waiting + depth.running;
-        if left == 0 {
+        let Depth { waiting, running, .. } = store.depth().await?;
+        if waiting + running == 0 {
             return Ok(());
         }
-        let (done, took) = (first.saturating_sub(left), begun.elapsed().as_secs_f64());
-        let expected = if done == 0 { 0.4 } else { took * left as f64 / done as f64 };
-        tokio::time::sleep(Duration::from_secs_f64((expected * 0.8).clamp(0.005, 2.0))).await;
-        ensure!(begun.elapsed() < Duration::from_mins(10), "{left} jobs are left after ten minutes");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        ensure!(begun.elapsed() < Duration::from_mins(10), "{waiting} jobs wait and {running} run after ten minutes");
     }
 }
 

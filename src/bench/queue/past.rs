@@ -49,6 +49,13 @@ pub(super) async fn of_postgres(url: &str, finished: u32, old_transaction: bool)
     Ok(client)
 }
 
+/// Sees to it that the server knows how full its tables are: what has just been filled was empty when it looked last.
+pub(super) async fn settle(url: &str) -> Result<()> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("--database-url")?;
+    tokio::spawn(connection);
+    Ok(client.batch_execute("vacuum analyze").await?)
+}
+
 /// Puts so many jobs behind a queue in a file.
 pub(super) fn of_sqlite(file: &Path, finished: u32) -> Result<()> {
     let mut connection = SqliteConnection::establish(file.to_str().context("the folder has no plain name")?)?;
