@@ -66,7 +66,10 @@ async fn a_wake_up_that_comes_while_a_worker_asks_when_to_look_next_is_not_forgo
     let (asks, mut asked) = mpsc::unbounded_channel();
     proxy.let_fate(move |sql, _| {
         let is_ask = sql.starts_with("select case when exists");
-        is_ask.then(|| drop(asks.send(()))).map(|()| Mishap::Late(Duration::from_millis(10)))
+        if is_ask {
+            asks.send(()).unwrap();
+        }
+        is_ask.then_some(Mishap::Late(Duration::from_millis(10)))
     });
     let (direct, store): (PostgresStore, Arc<dyn Store>) = (database.store().await, Arc::new(store));
     let tools = tools(&store, Arc::new(Offline { pace: Duration::ZERO }), folder.path());

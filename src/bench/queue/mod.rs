@@ -237,7 +237,7 @@ async fn drained(store: &dyn Store) -> Result<()> {
     let begun = Instant::now();
     for state in [State::Available, State::Running] {
         let left = JobFilter { state: Some(state), limit: 1, ..JobFilter::default() };
-        while !store.jobs(&job(0).user, left.clone()).await?.is_empty() {
+        while !store.jobs(&job(0).user, left).await?.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             ensure!(begun.elapsed() < Duration::from_mins(10), "jobs are left after ten minutes");
         }
