@@ -127,8 +127,8 @@ impl ChannelLog {
         }
         let ended = ended_job(event);
         if let Some(job) = ended {
-            // Whoever still believes to work on it can publish no more.
-            self.attempts.insert(job, (u32::MAX, Voice(0)));
+            // Whoever still believes to work on it can publish no more; who tries it once more begins another attempt.
+            self.attempts.entry(job).or_insert((0, Voice::NOBODY)).1 = Voice::NOBODY;
         }
         self.once.extend(publication.once);
         self.entries.push_back(Entry { json, message: event.fact.message_id(), once: publication.once, ended });

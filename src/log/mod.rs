@@ -123,10 +123,13 @@ pub struct Limits {
 pub struct Voice(pub u64);
 
 impl Voice {
+    /// No run has this one: an attempt of it is over.
+    pub const NOBODY: Self = Self(0);
+
     /// One that no other run has.
     #[must_use]
     pub fn new() -> Self {
-        Self(rand::random())
+        Self(rand::random_range(1..=u64::MAX))
     }
 }
 

@@ -162,7 +162,8 @@ async fn posted(person: &Person, content: &str) -> Answer {
 async fn while_the_database_is_away_requests_are_refused_for_a_while_and_streams_stay_open() {
     for is_silent in [false, true] {
         let fleet = Fleet::new();
-        let service = fleet.service(&[("PERSONA_PING_MS", "200")]).start();
+        // A database that says nothing is given up after twice this time.
+        let service = fleet.service(&[("PERSONA_PING_MS", "200"), ("PERSONA_DATABASE_MS", "3000")]).start();
         let _worker = fleet.worker(&SLOW).start();
         let ada = Person::new(&service, "Ada").await;
         let mut stream = ada.listen(&[GENERAL]).await;

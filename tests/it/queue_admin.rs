@@ -93,6 +93,8 @@ async fn a_job_that_is_given_up_is_a_dead_letter_and_may_be_tried_again() {
     assert_eq!(call(&app, Method::POST, &format!("/api/admin/jobs/{running}/cancel")).await.status, 202);
     ada.job_in(&running, "cancelled").await;
     ada.job_in(&waiting, "running").await;
+    let told = stream.told(|events| events.iter().any(|event| event.kind() == "ai_chat_chunk" && event.data["jobId"] == json!(waiting))).await;
+    assert!(told.iter().all(|event| event.kind() != "generation_failed" || event.data["jobId"] != json!(waiting)), "{told:#?}");
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn behaves_as_memory(redis: &RedisLog) {
             8 => (end(&channels[0], jobs[job]), None, Some(id)),
             _ => (chat(channel, &text), Some(fence), None),
         };
-        let right = fence.map(|fence| (fence, Voice(random.random_range(0..2))));
+        let right = fence.map(|fence| (fence, Voice(random.random_range(1..3))));
         let publication = || Publication { event: &event, right, once };
         let (one, other) = (memory.publish(publication()).await, redis.publish(publication()).await);
         match (&one, &other) {

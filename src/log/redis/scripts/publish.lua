@@ -29,10 +29,10 @@ local offset = redis.call('HINCRBY', channel, 'n', 1)
 redis.call('XADD', entries, offset .. '-0', 'j', json, 'o', once, 'e', ended)
 local bytes = redis.call('HINCRBY', channel, 'b', #json)
 if attempt ~= '' then redis.call('HSET', channel, 'f' .. job, attempt, 'v' .. job, voice) end
--- Whoever still believes to work on it can publish no more.
+-- Whoever still believes to work on it can publish no more; who tries it once more begins another attempt.
 if ended ~= '' then
-    redis.call('HSET', channel, 'f' .. ended, 4294967295)
-    redis.call('HDEL', channel, 'v' .. ended)
+    redis.call('HSETNX', channel, 'f' .. ended, 0)
+    redis.call('HSET', channel, 'v' .. ended, 0)
 end
 if once ~= '' then redis.call('HSET', channel, 'o' .. once, '') end
 if message ~= '' then redis.call('ZADD', messages, offset, message) end
@@ -50,7 +50,10 @@ if count > max_events or (bytes > max_bytes and count > 1) then
             count, freed, last = count - 1, freed + #fields[2], entry[1]
             table.insert(gone, last)
             if fields[4] ~= '' then table.insert(known, 'o' .. fields[4]) end
-            if fields[6] ~= '' then table.insert(known, 'f' .. fields[6]) end
+            if fields[6] ~= '' then
+                table.insert(known, 'f' .. fields[6])
+                table.insert(known, 'v' .. fields[6])
+            end
         end
         redis.call('XDEL', entries, unpack(gone))
         if #known > 0 then redis.call('HDEL', channel, unpack(known)) end
