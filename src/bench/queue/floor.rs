@@ -1,7 +1,7 @@
 //! What no queue can do without: a commit that is on disk, with next to nothing in it.
 //!
-//! A job that is enqueued is durable before its caller is told, and so is its claim before it runs: the wait has one commit in
-//! it, and the one of whoever holds the worker up.
+//! A job that is enqueued is durable before its caller is told, so that the time from its request has one commit in it; and where a
+//! claim is waited for on disk as well, as SQLite's is, the wait has one too.
 
 use std::{fs::File, io::Write as _, path::Path, time::Instant};
 
